@@ -1,0 +1,53 @@
+"""Designs: rules that yield arms. A design knows nothing of trials, seeds or workloads."""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from orchestrator.study_file import ArmFile, Configurations, Grid, Role, Search
+
+
+@dataclass(frozen=True)
+class Arm:
+    """One point of a design. `seeds` None means the study's own."""
+
+    name: str
+    role: Role | Literal["proposal"]
+    overrides: Mapping[str, Any]
+    seeds: tuple[int, ...] | None = None
+    about: str = ""
+
+
+def arms_of(design: Configurations | Grid | Search) -> Iterator[Arm]:
+    """The arms that are known before anything runs, listed ones first."""
+    for listed in design.arms:
+        yield _listed(listed)
+    if isinstance(design, Grid):
+        taken = {listed.name for listed in design.arms}
+        names = list(design.factors)
+        for levels in itertools.product(*design.factors.values()):
+            point = dict(zip(names, levels, strict=True))
+            name = arm_name(point)
+            if name not in taken:
+                yield Arm(name, "arm", point)
+
+
+def arm_name(point: Mapping[str, Any]) -> str:
+    """`rank=8,alpha=16`: a factor by the last part of its key, where that tells it apart."""
+    short = {key: key.rpartition(".")[2] for key in point}
+    clear = {key: s if list(short.values()).count(s) == 1 else key for key, s in short.items()}
+    text = ",".join(f"{clear[key]}={_level(value)}" for key, value in point.items())
+    return re.sub(r"[^A-Za-z0-9=,._+-]", "_", text)
+
+
+def _level(value: Any) -> str:
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
+
+
+def _listed(arm: ArmFile) -> Arm:
+    seeds = tuple(arm.seeds) if arm.seeds is not None else None
+    return Arm(arm.name, arm.role, arm.overrides, seeds, arm.about)

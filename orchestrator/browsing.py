@@ -1,0 +1,59 @@
+"""MLflow's own server on a home, for `orrery ui`."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from orchestrator.errors import UsageError
+from orchestrator.home import Home
+
+LOOPBACK = "127.0.0.1"
+PORTS_TRIED = 50
+
+
+def serve(home: str | Path | None, port: int, say: Callable[[str], None]) -> int:
+    """Serves until interrupted; gives the server's exit code. Raises `UsageError`."""
+    place = Home.find(home)
+    if place.tracking_uri.startswith("sqlite:///"):
+        database = Path(place.tracking_uri.removeprefix("sqlite:///"))
+        if not database.exists():
+            raise UsageError(
+                f"'{place.root}' holds no results yet. Run a study first: "
+                "orrery run lora-sweep --preset smoke"
+            )
+    free = free_port(port)
+    if free != port:
+        say(f"port {port} is taken, using {free}")
+    say(f"MLflow on http://{LOOPBACK}:{free}  (Ctrl-C stops it)")
+    command = [
+        sys.executable,
+        *("-m", "mlflow", "server"),
+        *("--backend-store-uri", place.tracking_uri),
+        *("--artifacts-destination", place.mlflow_artifacts.as_uri()),
+        *("--host", LOOPBACK, "--port", str(free), "--workers", "1"),
+    ]
+    process = subprocess.Popen(command, env={**os.environ, "MLFLOW_DISABLE_TELEMETRY": "true"})
+    try:
+        return process.wait()
+    except KeyboardInterrupt:
+        process.terminate()
+        process.wait()
+        return 0
+
+
+def free_port(first: int) -> int:
+    """The first port from `first` on that is free on the loopback address."""
+    for port in range(first, first + PORTS_TRIED):
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind((LOOPBACK, port))
+            except OSError:
+                continue
+            return port
+    raise UsageError(f"No port from {first} to {first + PORTS_TRIED - 1} is free. Give --port.")

@@ -1,0 +1,49 @@
+"""The commands. Each imports what it needs, so that `orrery --help` is instant."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from orchestrator.cli import looking, running, upkeep
+
+app = typer.Typer(
+    name="orrery",
+    help="Experiments on how models train: from a question to a verdict with controls and "
+    "uncertainty.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        typer.echo(f"orrery {version('orrery')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
+    ] = False,
+) -> None:
+    pass
+
+
+app.command("list")(looking.list_studies)
+app.command("plan")(looking.plan)
+app.command("run")(running.run)
+app.command("status")(looking.status)
+app.command("retry")(running.retry)
+app.command("trace")(looking.trace)
+app.command("report")(looking.report)
+app.command("ui")(upkeep.ui)
+app.command("schema")(looking.schema)
+app.command("doctor")(upkeep.doctor)
+app.command("gc")(upkeep.gc)
+app.add_typer(upkeep.ledger, name="ledger")

@@ -1,0 +1,188 @@
+"""Commands that look and change nothing: list, plan, status, trace, report, schema."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from orchestrator.cli.options import (
+    AsJson,
+    HomeFolder,
+    Preset,
+    Settings,
+    StudyName,
+    known_study,
+    load_study,
+    print_json,
+)
+
+if TYPE_CHECKING:
+    from orchestrator.planning import Plan
+    from orchestrator.study import Study
+
+
+def list_studies(as_json: AsJson = False) -> None:
+    """Shipped studies and registered workloads."""
+    from orchestrator.catalogue import catalogue
+
+    entries = catalogue()
+    if as_json:
+        print_json(entries)
+        return
+    typer.echo("Studies (orrery run STUDY):")
+    for entry in entries["studies"]:
+        typer.echo(f"  {entry['name']:<22} {entry['question']}")
+        if entry["presets"]:
+            typer.echo(f"  {'':<22} presets: {', '.join(entry['presets'])}")
+    typer.echo("Workloads:")
+    for entry in entries["workloads"]:
+        typer.echo(f"  {entry['name']:<22} {entry['source']}")
+
+
+def plan(
+    study: StudyName,
+    settings: Settings = None,
+    preset: Preset = None,
+    home: HomeFolder = None,
+    as_json: AsJson = False,
+) -> None:
+    """What would run: arms, trials, what is known already, resources, what can be resolved."""
+    chosen = load_study(study, settings, preset, home)
+    made = chosen.plan()
+    chosen.maker.check(item.trial for item in made.to_run)
+    if as_json:
+        print_json(_plan_json(chosen, made))
+        return
+    from orchestrator.cli.plan_text import print_plan
+
+    print_plan(chosen, made)
+
+
+def status(
+    study: StudyName,
+    settings: Settings = None,
+    preset: Preset = None,
+    home: HomeFolder = None,
+    as_json: AsJson = False,
+) -> None:
+    """How far a study is: every trial with its state, attempts and failure."""
+    from orchestrator.cli.status_text import print_status, status_json
+
+    chosen = known_study(study, settings, preset, home)
+    made = chosen.plan()
+    _publish_what_is_left(chosen, made)
+    if as_json:
+        print_json(status_json(chosen, made))
+    else:
+        print_status(chosen, made)
+
+
+def trace(
+    trial: Annotated[str, typer.Argument(help="A trial's id, the start of it, or its label.")],
+    home: HomeFolder = None,
+    as_json: AsJson = False,
+) -> None:
+    """Why a trial failed, and the one command that reproduces it."""
+    from orchestrator.tracing import trace_trial
+
+    told = trace_trial(trial, home)
+    if as_json:
+        print_json(told.to_json())
+    else:
+        typer.echo(told.text())
+
+
+def report(
+    study: StudyName,
+    settings: Settings = None,
+    preset: Preset = None,
+    home: HomeFolder = None,
+    as_json: AsJson = False,
+) -> None:
+    """The verdict, with tables and plots as Markdown, CSV and HTML."""
+    from orchestrator.reporting import report_study
+
+    chosen = known_study(study, settings, preset, home)
+    made = chosen.plan()
+    written = report_study(chosen, made)
+    if written.verdict is None:
+        from orchestrator.judging import verdict_of
+
+        verdict_of(chosen, made)  # says what is missing
+        return
+    if as_json:
+        print_json({**written.verdict.to_json(), "files": [str(path) for path in written.files]})
+        return
+    from rich.console import Console
+
+    from orchestrator.report.terminal import render_verdict
+
+    Console(highlight=False).print(render_verdict(written.verdict))
+    for path in written.files:
+        if path.suffix in (".html", ".md", ".csv"):
+            typer.echo(str(path))
+
+
+def schema(
+    workload: Annotated[
+        str | None, typer.Argument(help="A workload: prints the schema of its configuration.")
+    ] = None,
+) -> None:
+    """The JSON schema of a study file, or of a workload's configuration."""
+    from orchestrator.study_file import StudyFile
+    from orchestrator.study import workload_named
+
+    if workload is None:
+        print_json(StudyFile.model_json_schema())
+    else:
+        print_json(workload_named(workload).Config.model_json_schema())
+
+
+def _publish_what_is_left(study: Study, made: Plan) -> None:
+    """What a driver that died has not published; a study that runs is left to its driver."""
+    from orchestrator.publishing import publish, state_of
+    from orchestrator.reporting import saved_report
+
+    states = {item.record.state for item in made.trials}
+    if states == {"planned"} or "running" in states:
+        return
+    saved = saved_report(study, made)
+    publish(
+        study,
+        made,
+        saved.verdict if saved else None,
+        state_of(made),
+        saved.folder if saved else None,
+    )
+
+
+def _plan_json(study: Study, made: Plan) -> dict[str, Any]:
+    return {
+        "study": study.instance,
+        "question": study.file.question,
+        "arms": [
+            {"name": arm.name, "role": arm.role, "overrides": dict(arm.overrides)}
+            for arm in made.arms
+        ],
+        "trials": [
+            {
+                "id": item.trial.identity,
+                "arm": item.trial.arm,
+                "replicate": item.trial.replicate,
+                "state": item.state,
+                "seed": item.trial.seed,
+                "label": item.trial.label,
+                "action": item.action,
+                "why": item.why,
+            }
+            for item in made.trials
+        ],
+        "known": made.known,
+        "to_run": len(made.to_run) + made.proposals_left,
+        "known_under_other_code": made.other_code,
+        "notes": list(made.notes),
+    }
+
+

@@ -1,0 +1,72 @@
+"""Arguments and options that several commands share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from orchestrator.study import Study
+
+StudyName = Annotated[
+    str, typer.Argument(metavar="STUDY", help="A shipped study (orrery list) or a .yaml file.")
+]
+Settings = Annotated[
+    list[str] | None,
+    typer.Option(
+        "-s", "--set", metavar="KEY=VALUE", help="Change a setting, e.g. -s samples=300.",
+        show_default=False,
+    ),
+]
+Preset = Annotated[
+    str | None, typer.Option("--preset", metavar="NAME", help="A preset of the study, e.g. smoke.")
+]
+HomeFolder = Annotated[
+    Path | None,
+    typer.Option("--home", metavar="DIR", help="Where results are kept [ORRERY_HOME, ./.orrery]."),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for machines.")]
+Only = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--only", metavar="ARM|TRIAL", help="Only this arm or trial id (may be repeated).",
+        show_default=False,
+    ),
+]
+
+
+def load_study(
+    name: str, settings: list[str] | None, preset: str | None, home: Path | None
+) -> Study:
+    """The study as asked for, whether it has run or not."""
+    from orchestrator.study import Study
+
+    return Study.load(name, settings=_parsed(settings), preset=preset, home=home)
+
+
+def known_study(
+    name: str, settings: list[str] | None, preset: str | None, home: Path | None
+) -> Study:
+    """The instance that was last run under a bare name; the one asked for otherwise."""
+    from orchestrator.study import Study
+
+    if not settings and preset is None and not name.endswith((".yaml", ".yml")):
+        last = Study.last_run(name, home=home)
+        if last is not None:
+            return last
+    return load_study(name, settings, preset, home)
+
+
+def _parsed(settings: list[str] | None) -> dict[str, Any]:
+    from orchestrator.study_file import parse_setting
+
+    return dict(parse_setting(text) for text in settings or [])
+
+
+def print_json(data: Any) -> None:
+    """One JSON document on standard output."""
+    import json
+
+    typer.echo(json.dumps(data, indent=1, ensure_ascii=False, allow_nan=False))

@@ -1,0 +1,137 @@
+"""`orrery run` and `orrery retry`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from orchestrator.cli.options import (
+    AsJson,
+    HomeFolder,
+    Only,
+    Preset,
+    Settings,
+    StudyName,
+    known_study,
+    load_study,
+    print_json,
+)
+
+if TYPE_CHECKING:
+    from orchestrator.running import RunReport
+    from orchestrator.study import Study
+
+ALL_ARMS = "(all)"
+
+
+def run(
+    study: StudyName,
+    settings: Settings = None,
+    preset: Preset = None,
+    home: HomeFolder = None,
+    on: Annotated[str, typer.Option("--on", metavar="CLUSTER", help="Where to run.")] = "local",
+    only: Only = None,
+    limit: Annotated[
+        int | None, typer.Option("--limit", min=1, metavar="N", help="At most N trials.")
+    ] = None,
+    again: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--again",
+            metavar="ARM",
+            help=f"Run known trials of ARM again, keeping the old outcomes; '{ALL_ARMS}' for all.",
+            show_default=False,
+        ),
+    ] = None,
+    same_code: Annotated[
+        bool, typer.Option("--same-code", help="Known under other source code does not count.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Run what is missing of a study, then give its verdict. Running again resumes."""
+    chosen = load_study(study, settings, preset, home)
+    everything = again is not None and ALL_ARMS in again
+    _run(
+        chosen,
+        as_json,
+        on=on,
+        only=only or (),
+        limit=limit,
+        again=True if everything else tuple(again or ()) or False,
+        same_code=same_code,
+    )
+
+
+def retry(
+    study: StudyName,
+    settings: Settings = None,
+    preset: Preset = None,
+    home: HomeFolder = None,
+    only: Only = None,
+    as_json: AsJson = False,
+) -> None:
+    """Run the failed trials of a study again (and what else is missing)."""
+    _run(known_study(study, settings, preset, home), as_json, only=only or (), retry=True)
+
+
+def _run(study: Study, as_json: bool, **options: Any) -> None:
+    from rich.console import Console
+
+    from orchestrator.running import run_study
+
+    console = Console(stderr=True, highlight=False)
+    result = run_study(study, console=console, **options)
+    if as_json:
+        print_json(_json(result))
+    else:
+        _print(result, console)
+    raise typer.Exit(result.exit_code)
+
+
+def _json(result: RunReport) -> dict[str, Any]:
+    return {
+        "study": result.study.instance,
+        "ran": result.ran,
+        "counts": result.plan.counts,
+        "interrupted": result.interrupted,
+        "seconds": round(result.seconds, 1),
+        "report": str(result.report.folder),
+        "verdict": result.verdict.to_json() if result.verdict else None,
+    }
+
+
+def _print(result: RunReport, console: Any) -> None:
+    from rich.console import Console
+
+    from orchestrator.progress import duration
+    from orchestrator.publishing import reproduce_command
+    from orchestrator.report.terminal import render_verdict
+
+    plan, out = result.plan, Console(highlight=False)
+    if result.verdict is not None:
+        out.print(render_verdict(result.verdict))
+    for problem in result.report.problems:
+        console.print(f"note: {problem}", markup=False)
+    if result.telemetry_left:
+        why = next(iter(result.telemetry_left.values()))
+        count = len(result.telemetry_left)
+        console.print(f"MLflow lacks {count} runs for now ({why}); nothing is lost.", markup=False)
+    counts = ", ".join(f"{count} {state}" for state, count in sorted(plan.counts.items()))
+    spent = duration(result.seconds)
+    console.print(f"{result.study.instance}: {counts}; {result.ran} ran now, in {spent}")
+    for item in plan.trials:
+        if item.state == "failed" and item.record.failure is not None:
+            failure = item.record.failure
+            console.print(
+                f"failed: {item.trial.arm} seed {item.trial.seed}: {failure.kind}: {failure.cause} "
+                f"(orrery trace {item.trial.identity[:8]})",
+                markup=False,
+            )
+    if result.interrupted:
+        console.print(f"Interrupted: nothing is lost. Go on with: {reproduce_command(result.study)}")
+    if (page := Path(result.report.folder) / "report.html").exists():
+        console.print(f"report: {page}", soft_wrap=True)
+
+

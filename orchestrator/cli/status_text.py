@@ -1,0 +1,85 @@
+"""A study's state, for people and for machines."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from orchestrator.planning import Plan
+    from orchestrator.study import Study
+
+
+def status_json(study: Study, plan: Plan) -> dict[str, Any]:
+    from orchestrator.publishing import mlflow_run_ids
+
+    runs = mlflow_run_ids(study, plan)
+    return {
+        "study": study.instance,
+        "counts": plan.counts,
+        "trials": [
+            {
+                "id": item.trial.identity,
+                "arm": item.trial.arm,
+                "replicate": item.trial.replicate,
+                "state": item.state,
+                "attempts": item.record.attempts,
+                "failure": {"kind": item.record.failure.kind, "cause": item.record.failure.cause}
+                if item.record.failure
+                else None,
+                "mlflow_run_id": runs.get(item.trial.identity),
+                "label": item.trial.label,
+            }
+            for item in plan.trials
+        ],
+        "disk_bytes": disk_bytes(study, plan),
+    }
+
+
+def print_status(study: Study, plan: Plan) -> None:
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console(highlight=False)
+    console.print(f"[bold]{study.instance}[/]  {study.file.question}")
+    states = sorted(plan.counts)
+    by_arm: dict[str, Counter[str]] = {}
+    for item in plan.trials:
+        by_arm.setdefault(item.trial.arm, Counter())[item.state] += 1
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    table.add_column("arm", overflow="fold")
+    for state in states:
+        table.add_column(state, justify="right")
+    for arm, counts in by_arm.items():
+        table.add_row(arm, *(str(counts[state] or "") for state in states))
+    console.print(table)
+    for item in plan.trials:
+        failure = item.record.failure
+        if failure is not None and item.state != "done":
+            console.print(
+                f"{item.state}: {item.trial.arm} seed {item.trial.seed}, attempt "
+                f"{item.record.attempts}: {failure.kind}: {failure.cause} "
+                f"(orrery trace {item.trial.identity[:8]})",
+                markup=False,
+            )
+    total = ", ".join(f"{count} {state}" for state, count in sorted(plan.counts.items()))
+    console.print(f"{total}; {disk_bytes(study, plan) / 2**20:.1f} MiB on disk", markup=False)
+
+
+def disk_bytes(study: Study, plan: Plan) -> int:
+    """What the study's trials and its own folder take up, in bytes."""
+    folders = {study.home.trial(item.trial.identity) for item in plan.trials} | {study.folder}
+    return sum(_size(folder) for folder in folders)
+
+
+def _size(folder: Path) -> int:
+    total = 0
+    for path in folder.rglob("*"):
+        try:
+            status = path.lstat()
+        except FileNotFoundError:  # a live run moves things
+            continue
+        total += status.st_size
+    return total

@@ -1,0 +1,112 @@
+"""What this machine has of the things studies need."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import platform
+import shutil
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from orchestrator.errors import UsageError
+from orchestrator.home import Home
+
+LEAST_FREE_GIB = 1.0
+_LIBRARIES = ("ray", "torch", "transformers", "peft", "accelerate", "mlflow", "submitit")
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing looked at. `ok` None: not there, and not needed to run on this machine."""
+
+    what: str
+    ok: bool | None
+    found: str
+
+
+def examine(home: str | Path | None = None) -> list[Finding]:
+    """Looks at everything; starts and stops a Ray."""
+    looks: list[Callable[[], Finding]] = [
+        lambda: Finding("python", sys.version_info >= (3, 11), platform.python_version()),
+        lambda: _libraries(),
+        lambda: _processors(),
+        lambda: _memory(),
+        lambda: _shared_memory(),
+        lambda: _home(home),
+        lambda: _accelerators(),
+        lambda: _ray(),
+        lambda: _slurm(),
+    ]
+    return [look() for look in looks]
+
+
+def _libraries() -> Finding:
+    versions, missing = [], []
+    for name in _LIBRARIES:
+        try:
+            versions.append(f"{name} {importlib.metadata.version(name)}")
+        except importlib.metadata.PackageNotFoundError:
+            missing.append(name)
+    if missing:
+        return Finding("libraries", False, f"missing: {', '.join(missing)}; run: make setup")
+    return Finding("libraries", True, ", ".join(versions))
+
+
+def _processors() -> Finding:
+    from cluster.local import usable_cpus
+
+    return Finding("processors", True, f"{usable_cpus()} usable of {os.cpu_count()}")
+
+
+def _memory() -> Finding:
+    import psutil
+
+    memory = psutil.virtual_memory()
+    text = f"{memory.available / 2**30:.1f} GiB free of {memory.total / 2**30:.1f}"
+    return Finding("memory", memory.available > LEAST_FREE_GIB * 2**30, text)
+
+
+def _shared_memory() -> Finding:
+    try:
+        free = shutil.disk_usage("/dev/shm").free / 2**30
+    except OSError:
+        return Finding("/dev/shm", None, "not there: Ray keeps objects on disk, slower")
+    return Finding("/dev/shm", free > 0.3, f"{free:.1f} GiB free (Ray's object store)")
+
+
+def _home(home: str | Path | None) -> Finding:
+    place = Home.find(home)
+    try:
+        place.writable()
+    except UsageError as error:
+        return Finding("home", False, str(error))
+    free = shutil.disk_usage(place.root).free / 2**30
+    return Finding("home", free > LEAST_FREE_GIB, f"{place.root}, {free:.1f} GiB free")
+
+
+def _accelerators() -> Finding:
+    import torch
+
+    if not torch.cuda.is_available():
+        return Finding("accelerators", None, "none: trials run on the CPU")
+    names = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
+    return Finding("accelerators", True, ", ".join(names))
+
+
+def _ray() -> Finding:
+    from cluster import ClusterError, LocalCluster
+
+    try:
+        with LocalCluster() as offered:
+            return Finding("ray", True, f"starts; {offered.cpus:g} CPUs, {offered.gpus:g} GPUs")
+    except ClusterError as error:
+        return Finding("ray", False, str(error))
+
+
+def _slurm() -> Finding:
+    if shutil.which("sbatch") is None:
+        return Finding("slurm", None, "no sbatch on PATH")
+    return Finding("slurm", None, f"sbatch at {shutil.which('sbatch')}")

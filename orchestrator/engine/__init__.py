@@ -1,0 +1,1 @@
+"""Engines: what carries missing trials out. Training runs on Ray Tune."""

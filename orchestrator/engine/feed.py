@@ -1,0 +1,211 @@
+"""Feeds Tune with tickets, one when there is room for one, and decides what is tried again.
+
+To Tune this is a searcher; to the study it is the retry policy. Tune itself retries nothing.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter, deque
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import NamedTuple, Protocol
+
+import msgspec
+from ray.tune.search import Searcher
+
+from orchestrator.attempts import Attempt, attempts
+from orchestrator.engine.failures import failure_of_lost_worker
+from orchestrator.engine.ticket import Ticket
+from orchestrator.engine.trainable import COLLECTOR, TICKET
+from orchestrator.home import Home
+from orchestrator.ledger import read_trial
+from orchestrator.records import Failure, State
+from orchestrator.study_file import Retries
+from telemetry.emitter import Push
+
+BUSY_PAUSE_S = 5.0
+
+
+class TicketSource(Protocol):
+    """Where tickets come from: a list, or a search that waits for results."""
+
+    def next(self) -> Ticket | None:
+        """The next ticket; None while there is none."""
+
+    def exhausted(self) -> bool:
+        """Whether `next` will give no more, whatever comes of the tickets still out."""
+
+    def ended(self, ticket: Ticket, state: State) -> None:
+        """Told once per ticket, when no further attempt will be made."""
+
+
+@dataclass
+class ListedTickets:
+    """The missing trials of a design whose arms are known beforehand."""
+
+    waiting: deque[Ticket]
+
+    @classmethod
+    def of(cls, tickets: Iterable[Ticket]) -> ListedTickets:
+        return cls(deque(tickets))
+
+    def next(self) -> Ticket | None:
+        return self.waiting.popleft() if self.waiting else None
+
+    def exhausted(self) -> bool:
+        return not self.waiting
+
+    def ended(self, ticket: Ticket, state: State) -> None:
+        """A list does not care."""
+
+
+class Failed(NamedTuple):
+    """A failed attempt, and whether the trial will be tried again."""
+
+    ticket: Ticket
+    failure: Failure
+    again: bool
+
+
+@dataclass(frozen=True)
+class Out:
+    """A ticket that is out. Attempts below `first_attempt` were there before."""
+
+    ticket: Ticket
+    first_attempt: int
+
+
+@dataclass
+class Feed:
+    """Which ticket goes out next, and what becomes of one whose attempt has ended."""
+
+    home: Home
+    source: TicketSource
+    retries: Retries
+    max_out: int
+    out: dict[str, Out] = field(default_factory=dict)
+    """What is out, by Tune's trial id."""
+    again: deque[tuple[float, Ticket]] = field(default_factory=deque)
+    tries: Counter[tuple[str, str]] = field(default_factory=Counter)
+    given_up: set[str] = field(default_factory=set)
+    stopping: bool = False
+
+    def take(self, tune_id: str) -> Ticket | None:
+        """A ticket for a Tune trial; None if there is none now."""
+        if self.stopping or len(self.out) >= self.max_out:
+            return None
+        ticket = self._due_again() or self.source.next()
+        if ticket is not None:
+            tries = attempts(self.home.trial(ticket.identity))
+            self.out[tune_id] = Out(ticket, tries[-1].number + 1 if tries else 0)
+        return ticket
+
+    def finished(self) -> bool:
+        """Whether nothing is out and nothing will come."""
+        idle = not self.out and not self.again
+        return idle and (self.stopping or self.source.exhausted())
+
+    def succeeded(self, tune_id: str, state: State) -> Ticket | None:
+        """An attempt ended by itself: done, pruned, preempted, or the trial is another's."""
+        out = self.out.pop(tune_id, None)
+        if out is None:
+            return None
+        if state == "preempted":
+            self._later(out.ticket)
+        else:
+            self.source.ended(out.ticket, state)
+        return out.ticket
+
+    def busy(self, tune_id: str) -> None:
+        """Another process holds the trial: looked at again after a pause."""
+        out = self.out.pop(tune_id, None)
+        if out is not None:
+            self._later(out.ticket)
+
+    def failed(self, tune_id: str, seen: str, memory_kill: bool) -> Failed | None:
+        """An attempt failed: what it recorded of itself or, if its process died without a word,
+        what `seen` tells; and whether it will be tried again."""
+        out = self.out.pop(tune_id, None)
+        if out is None:
+            return None
+        ticket = out.ticket
+        tries = attempts(self.home.trial(ticket.identity))
+        mine = tries[-1] if tries and tries[-1].number >= out.first_attempt else None
+        end = mine.end() if mine is not None else None
+        failure = end.failure if end is not None else None
+        if failure is None:
+            failure = failure_of_lost_worker(seen, memory_kill)
+            failure = self._record_loss(ticket, mine, failure)
+        again = self._may_retry(ticket, failure)
+        if again:
+            self.again.append((0.0, ticket))
+        else:
+            self.source.ended(ticket, "failed")
+        return Failed(ticket, failure, again)
+
+    def _record_loss(self, ticket: Ticket, mine: Attempt | None, failure: Failure) -> Failure:
+        """Ends the attempt of a process that died; too many losses in a row fail the trial."""
+        if failure.kind != "node_lost":
+            if mine is not None:
+                mine.finish("failed", failure)
+            return failure
+        if mine is None:  # died before it claimed anything: no file counts this one
+            self.tries[ticket.identity, "unclaimed"] += 1
+            lost = self.tries[ticket.identity, "unclaimed"]
+        else:
+            mine.finish("preempted", failure)
+            lost = read_trial(self.home, ticket.identity).lost_in_a_row
+        if lost < self.retries.lost_without_progress:
+            return failure
+        cause = f"no progress in {lost} attempts in a row; the last: {failure.cause}"
+        failure = Failure("node_lost", cause)
+        if mine is not None:
+            mine.finish("failed", failure, replace=True)
+        self.given_up.add(ticket.identity)
+        return failure
+
+    def _may_retry(self, ticket: Ticket, failure: Failure) -> bool:
+        if failure.kind == "node_lost":
+            return ticket.identity not in self.given_up
+        limits = {
+            "unknown": self.retries.unknown,
+            "out_of_memory": self.retries.out_of_memory,
+            "timed_out": self.retries.timed_out,
+        }
+        self.tries[ticket.identity, failure.kind] += 1
+        return self.tries[ticket.identity, failure.kind] <= limits.get(failure.kind, 0)
+
+    def _later(self, ticket: Ticket) -> None:
+        self.again.append((time.monotonic() + BUSY_PAUSE_S, ticket))
+
+    def _due_again(self) -> Ticket | None:
+        for _ in range(len(self.again)):
+            due, ticket = self.again.popleft()
+            if due <= time.monotonic():
+                return ticket
+            self.again.append((due, ticket))
+        return None
+
+
+class TuneFeed(Searcher):  # type: ignore[misc]
+    """The feed in the shape Tune asks for."""
+
+    def __init__(self, feed: Feed, push: Push | None) -> None:
+        super().__init__()
+        self._feed, self._push = feed, push
+
+    def __getstate__(self) -> dict[str, object]:
+        """Tune pickles its searcher for a resumption of its own, which is never made."""
+        return {}
+
+    def suggest(self, trial_id: str) -> object:
+        ticket = self._feed.take(trial_id)
+        if ticket is not None:
+            return {TICKET: msgspec.json.encode(ticket), COLLECTOR: self._push}
+        return Searcher.FINISHED if self._feed.finished() else None
+
+    def on_trial_complete(
+        self, trial_id: str, result: object = None, error: bool = False
+    ) -> None:
+        """The callbacks tell the feed; Tune's own word comes without the cause."""

@@ -1,0 +1,115 @@
+"""Where things are kept: the folders of an `ORRERY_HOME`, and files that appear whole or not at all.
+
+    trials/<identity>/            identity.json   outcome-0000.json
+          attempt-0000/           claim.json   spool/   checkpoint/   artifacts/
+    studies/<study>-<hash>/       study.yaml   plan.json   report/
+    ledger.db                     an index over the files
+    mlflow.db, mlartifacts/       a view of them
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from orchestrator.errors import UsageError
+
+DEFAULT_HOME = ".orrery"
+
+
+@dataclass(frozen=True)
+class Home:
+    """The folder that holds every file of truth. Build it with `Home.find`."""
+
+    root: Path
+
+    @classmethod
+    def find(cls, path: str | os.PathLike[str] | None = None) -> Home:
+        """The home at `path`, else at `$ORRERY_HOME`, else `./.orrery`. Creates nothing."""
+        given = path if path is not None else os.environ.get("ORRERY_HOME") or DEFAULT_HOME
+        return cls(Path(given).expanduser().absolute())
+
+    def writable(self) -> Home:
+        """Makes the folders. Raises `UsageError` if they cannot be written."""
+        try:
+            for folder in (self.trials, self.studies):
+                folder.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=self.root):
+                pass
+        except OSError as error:
+            raise UsageError(
+                f"The home '{self.root}' cannot be written ({error.strerror or error}). "
+                "Set ORRERY_HOME (or --home) to a folder that can."
+            ) from error
+        return self
+
+    @property
+    def trials(self) -> Path:
+        return self.root / "trials"
+
+    @property
+    def studies(self) -> Path:
+        return self.root / "studies"
+
+    @property
+    def ledger(self) -> Path:
+        return self.root / "ledger.db"
+
+    @property
+    def fingerprints(self) -> Path:
+        """Cache of content hashes, keyed by path, size, mtime and inode."""
+        return self.root / "fingerprints.json"
+
+    @property
+    def tracking_uri(self) -> str:
+        """`$ORRERY_TRACKING_URI`, else the sqlite file of this home."""
+        return os.environ.get("ORRERY_TRACKING_URI") or f"sqlite:///{self.root / 'mlflow.db'}"
+
+    @property
+    def mlflow_artifacts(self) -> Path:
+        return self.root / "mlartifacts"
+
+    def trial(self, identity: str) -> Path:
+        return self.trials / identity
+
+    def study(self, instance: str) -> Path:
+        return self.studies / instance
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Writes `content` so that a reader finds the old file or the new one, never a part."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = _temporary(path, content)
+    try:
+        os.replace(temporary, path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def publish_once(path: Path, content: bytes) -> bool:
+    """Publishes `content` under `path` by link(2). False if somebody was first: theirs stays."""
+    temporary = _temporary(path, content)
+    try:
+        os.link(temporary, path)
+    except FileExistsError:
+        return False
+    finally:
+        temporary.unlink(missing_ok=True)
+    return True
+
+
+def _temporary(path: Path, content: bytes) -> Path:
+    descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+    os.chmod(name, 0o644)
+    return Path(name)

@@ -1,0 +1,96 @@
+"""A trial's identity: the hash of what it computes.
+
+    identity = sha256(canonical JSON of {identity_version, workload, workload_version, config, seed})
+
+cut to 20 hexadecimal digits. In `config`, an `Input` field holds its fingerprint, an `Observed`
+field is absent, and a field that holds its `IdentityDefault` is absent.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+
+from workloads.contract import IdentityDefault, Input, Observed, WorkloadConfig
+
+IDENTITY_VERSION = 1
+DIGITS = 20
+LABEL_LENGTH = 80
+
+Fingerprint = Callable[[Input, str], str]
+
+
+def canonical_json(value: Any) -> str:
+    """JSON with sorted keys and no blanks. Raises ValueError on NaN or infinity."""
+    return json.dumps(
+        value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
+    )
+
+
+def identity_config(config: BaseModel, fingerprint: Fingerprint) -> dict[str, Any]:
+    """The part of a resolved config that enters the identity, inputs by fingerprint."""
+    kept: dict[str, Any] = {}
+    plain = config.model_dump(mode="json")
+    for name, field in type(config).model_fields.items():
+        value = getattr(config, name)
+        if _marker(field, Observed) is not None:
+            continue
+        default = _marker(field, IdentityDefault)
+        if default is not None and value == default.value:
+            continue
+        source = _marker(field, Input)
+        if source is not None and value is not None:
+            kept[name] = fingerprint(source, value)
+        elif isinstance(value, BaseModel):
+            kept[name] = identity_config(value, fingerprint)
+        elif value is not None:
+            kept[name] = plain[name]
+    return kept
+
+
+def observed_config(config: WorkloadConfig) -> dict[str, Any]:
+    """The fields that only observe: what an outcome must cover to count as known."""
+    names = {
+        name
+        for name, field in type(config).model_fields.items()
+        if _marker(field, Observed) is not None
+    }
+    return config.model_dump(mode="json", include=names)
+
+
+def document(
+    workload: str, version: int, config: Mapping[str, Any], seed: int
+) -> dict[str, Any]:
+    """What is hashed, as it is written to identity.json."""
+    return {
+        "identity_version": IDENTITY_VERSION,
+        "workload": workload,
+        "workload_version": version,
+        "config": dict(config),
+        "seed": seed,
+    }
+
+
+def identity_of(doc: Mapping[str, Any]) -> str:
+    """20 hexadecimal digits. Raises ValueError for a document of an unknown version."""
+    if doc["identity_version"] != IDENTITY_VERSION:
+        raise ValueError(f"identity version {doc['identity_version']} is newer than this Orrery")
+    return hashlib.sha256(canonical_json(doc).encode()).hexdigest()[:DIGITS]
+
+
+def label_of(factors: Mapping[str, Any], seed: int, identity: str) -> str:
+    """A name for people: `rank=8,alpha=16,layers=12,seed=0-4c54…`. ASCII, at most 80 characters."""
+    tail = f"-{identity}"
+    parts = [*(f"{name}={value}" for name, value in factors.items()), f"seed={seed}"]
+    text = re.sub(r"[^A-Za-z0-9=,._+-]", "_", ",".join(parts))
+    return text[: LABEL_LENGTH - len(tail)] + tail
+
+
+def _marker(field: FieldInfo, kind: type[Any]) -> Any:
+    return next((item for item in field.metadata if isinstance(item, kind)), None)

@@ -1,0 +1,256 @@
+"""What is known of every trial, across studies: an index over the trials' files.
+
+The files are the truth. The index saves reading them: a row is used only while the modification
+time of the trial's folder is the one it was made at, and the whole of it can be rebuilt.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import sqlite3
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from orchestrator.attempts import Attempt, attempts, latest_checkpoint, outcomes
+from orchestrator.errors import DamagedFileError, IdentityMismatchError
+from orchestrator.home import Home, publish_once
+from orchestrator.identity import canonical_json, identity_of
+from orchestrator.records import Failure, Outcome, State
+
+INDEX_VERSION = 1
+PLANNED: State = "planned"
+IN_ONE_QUERY = 500
+
+
+class TrialRecord(msgspec.Struct, frozen=True):
+    """A trial as its files tell it. `outcome` is the highest one, `state` what follows from all."""
+
+    identity: str
+    state: State
+    attempts: int = 0
+    outcome: Outcome | None = None
+    failure: Failure | None = None
+    has_checkpoint: bool = False
+    lost_in_a_row: int = 0
+    """Attempts lost since the last one that brought a newer checkpoint."""
+
+    @property
+    def next_number(self) -> int:
+        """The outcome number of a further attempt that is to replace what is known."""
+        return 0 if self.outcome is None else self.outcome.number + 1
+
+
+def read_trial(home: Home, identity: str) -> TrialRecord:
+    """A trial's record, from its files alone. Raises `DamagedFileError`."""
+    folder = home.trial(identity)
+    tries = attempts(folder)
+    published = outcomes(folder)
+    outcome = published[-1] if published else None
+    last = tries[-1] if tries else None
+    state: State = PLANNED
+    failure = None
+    if last is not None and not (outcome is not None and last.number <= outcome.attempt):
+        state, failure = _how_it_stands(last)
+    if outcome is not None and state != "running":
+        state = "done"  # a further attempt that was lost takes nothing away
+    return TrialRecord(
+        identity,
+        state,
+        attempts=len(tries),
+        outcome=outcome,
+        failure=failure,
+        has_checkpoint=latest_checkpoint(folder) is not None,
+        lost_in_a_row=_lost_in_a_row(tries),
+    )
+
+
+def _how_it_stands(attempt: Attempt) -> tuple[State, Failure | None]:
+    end = attempt.end()
+    if end is not None:
+        return end.state, end.failure
+    if attempt.life() == "dead":
+        return "preempted", Failure("node_lost", "its process ended without a word")
+    return "running", None
+
+
+def _lost_in_a_row(tries: Iterable[Attempt]) -> int:
+    count, best = 0, None
+    for attempt in tries:
+        end = attempt.end()
+        lost = end is not None and end.failure is not None and end.failure.kind == "node_lost"
+        if end is None or not lost:
+            count = 0
+            continue
+        step = end.checkpoint_step
+        newer = step is not None and (best is None or step > best)
+        count = 1 if newer else count + 1
+        best = step if newer else best
+    return count
+
+
+def record_identity(home: Home, identity: str, document: dict[str, Any]) -> None:
+    """Writes identity.json, or compares it field by field with what is there.
+
+    Raises `IdentityMismatchError` naming the first field that differs.
+    """
+    folder = home.trial(identity)
+    path = folder / "identity.json"
+    content = json.dumps(document, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
+    folder.mkdir(parents=True, exist_ok=True)
+    if path.exists() or not publish_once(path, content.encode()):
+        there = json.loads(path.read_bytes())
+        if there != json.loads(content):
+            raise IdentityMismatchError(
+                f"'{path}' differs from the trial of that identity at "
+                f"{_first_difference(there, document)}. The file was edited, or two trials "
+                "share a hash: move the folder away and run again."
+            )
+
+
+def _first_difference(left: Any, right: Any, at: str = "") -> str:
+    if isinstance(left, dict) and isinstance(right, dict):
+        for key in sorted(left.keys() | right.keys()):
+            if left.get(key) != right.get(key):
+                return _first_difference(left.get(key), right.get(key), f"{at}.{key}".strip("."))
+    return f"'{at}' ({left!r} there, {right!r} asked for)"
+
+
+@dataclass
+class Ledger:
+    """The index of a home. Every method works without the index file, only slower."""
+
+    home: Home
+
+    def records(self, identities: Iterable[str]) -> dict[str, TrialRecord]:
+        """The record of each trial: from the index where that is current, else from the files."""
+        wanted = list(dict.fromkeys(identities))
+        present = self._folders()
+        found: dict[str, TrialRecord] = {}
+        fresh: list[tuple[str, int, TrialRecord]] = []
+        indexed = self._indexed([identity for identity in wanted if identity in present])
+        for identity in wanted:
+            if identity not in present:
+                found[identity] = TrialRecord(identity, PLANNED)
+                continue
+            stamp = self._stamp(identity)
+            row = indexed.get(identity)
+            if row is not None and row[0] == stamp:
+                found[identity] = msgspec.json.decode(row[1], type=TrialRecord)
+                continue
+            record = found[identity] = read_trial(self.home, identity)
+            if record.state == "done":
+                fresh.append((identity, stamp, record))
+        self._store(fresh)
+        return found
+
+    def rebuild(self) -> int:
+        """Makes the index anew from the files; the number of finished trials in it."""
+        for name in ("", "-wal", "-shm"):
+            Path(f"{self.home.ledger}{name}").unlink(missing_ok=True)
+        records = self.records(sorted(self._folders()))
+        return sum(record.state == "done" for record in records.values())
+
+    def verify(self) -> Iterator[str]:
+        """One line for each file that is not what it should be, or that the index has wrong."""
+        folders = sorted(self._folders())
+        indexed = self._indexed(folders)
+        for identity in folders:
+            yield from self._verify_trial(identity, indexed.get(identity))
+        for identity in sorted(self._all_indexed() - set(folders)):
+            yield f"{identity}: in the index, but its folder is gone (orrery ledger rebuild)"
+
+    def _verify_trial(self, identity: str, row: tuple[int, bytes] | None) -> Iterator[str]:
+        folder = self.home.trial(identity)
+        try:
+            document = json.loads((folder / "identity.json").read_bytes())
+            if identity_of(document) != identity:
+                yield f"{identity}: identity.json does not hash to its folder's name"
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            yield f"{identity}: identity.json cannot be read ({error})"
+        try:
+            record = read_trial(self.home, identity)
+        except DamagedFileError as error:
+            yield f"{identity}: {error}"
+            return
+        outcome = record.outcome
+        if outcome is not None and outcome.scores and not (folder / outcome.scores).is_file():
+            yield f"{identity}: outcome {outcome.number} names {outcome.scores}, which is gone"
+        if row is not None and row[0] == self._stamp(identity):
+            known = msgspec.json.decode(row[1], type=TrialRecord)
+            if known != record:
+                yield f"{identity}: the index differs from the files (orrery ledger rebuild)"
+
+    def _folders(self) -> set[str]:
+        try:
+            return {name for name in os.listdir(self.home.trials) if not name.startswith(".")}
+        except FileNotFoundError:
+            return set()
+
+    def _stamp(self, identity: str) -> int:
+        return os.stat(self.home.trial(identity)).st_mtime_ns
+
+    def _indexed(self, identities: list[str]) -> dict[str, tuple[int, bytes]]:
+        rows: dict[str, tuple[int, bytes]] = {}
+        with suppress(sqlite3.DatabaseError), self._index() as index:
+            for start in range(0, len(identities), IN_ONE_QUERY):
+                part = identities[start : start + IN_ONE_QUERY]
+                marks = ",".join("?" * len(part))
+                query = f"SELECT identity, stamp, record FROM trials WHERE identity IN ({marks})"
+                rows.update({row[0]: (row[1], row[2]) for row in index.execute(query, part)})
+        return rows
+
+    def _all_indexed(self) -> set[str]:
+        with suppress(sqlite3.DatabaseError), self._index() as index:
+            return {row[0] for row in index.execute("SELECT identity FROM trials")}
+        return set()
+
+    def _store(self, rows: list[tuple[str, int, TrialRecord]]) -> None:
+        if not rows:
+            return
+        encoded = [(identity, stamp, msgspec.json.encode(r)) for identity, stamp, r in rows]
+        with suppress(sqlite3.DatabaseError), self._index() as index:
+            index.executemany("INSERT OR REPLACE INTO trials VALUES (?, ?, ?)", encoded)
+
+    @contextmanager
+    def _index(self) -> Iterator[sqlite3.Connection]:
+        """The index in a transaction. Its callers pass over an sqlite error: the files suffice."""
+        connection = self._open()
+        try:
+            with connection:
+                yield connection
+        finally:
+            connection.close()
+
+    def _open(self) -> sqlite3.Connection:
+        """The index; one of another version, or that is no database, is made again, not repaired."""
+        connection = sqlite3.connect(self.home.ledger, timeout=10)
+        try:
+            version = connection.execute("PRAGMA user_version").fetchone()[0]
+        except sqlite3.OperationalError:
+            connection.close()
+            raise
+        except sqlite3.DatabaseError:
+            connection.close()
+            self.home.ledger.unlink(missing_ok=True)
+            connection = sqlite3.connect(self.home.ledger, timeout=10)
+            version = 0
+        if version != INDEX_VERSION:
+            with connection:
+                connection.execute("DROP TABLE IF EXISTS trials")
+                connection.execute(
+                    "CREATE TABLE trials (identity TEXT PRIMARY KEY, stamp INTEGER, record BLOB)"
+                )
+                connection.execute(f"PRAGMA user_version = {INDEX_VERSION}")
+        return connection
+
+
+def short_hash(value: Any, digits: int = 10) -> str:
+    """Hash of plain data, for names of things that are no trials (study instances)."""
+    return hashlib.sha256(canonical_json(value).encode()).hexdigest()[:digits]

@@ -1,0 +1,187 @@
+"""What would run: the trials of a study, what is known of each, and what is left to do."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from orchestrator.arms import Arm
+from orchestrator.errors import UsageError, unknown
+from orchestrator.ledger import Ledger, TrialRecord
+from orchestrator.records import State
+from orchestrator.trials import Trial
+
+SHORTEST_ID = 6
+"""Digits of an id that name a trial."""
+
+Action = Literal["known", "run", "failed", "running", "left"]
+"""`left`: would run, but was not chosen (`--only`, `--limit`). `failed`: `orrery retry` runs it."""
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Which of the missing trials to run, and which known ones to run again."""
+
+    only: Sequence[str] = ()
+    """Names of arms, or starts of trial ids."""
+    limit: int | None = None
+    again: bool | Sequence[str] = False
+    """True for every arm, else as `only`."""
+    same_code: bool = False
+    retry: bool = False
+    """Run failed trials too."""
+
+
+@dataclass(frozen=True)
+class PlannedTrial:
+    """A trial of a study with what is known of it and what is to be done."""
+
+    trial: Trial
+    record: TrialRecord
+    action: Action
+    state: State
+    outcome_number: int
+    why: str = ""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The trials of a study in order, one entry per arm × replicate."""
+
+    trials: tuple[PlannedTrial, ...]
+    other_code: int = 0
+    """How many known trials were made by other source code."""
+    arms: tuple[Arm, ...] = ()
+    proposals_left: int = 0
+    """For a search: ordinals that are still to be proposed."""
+    notes: tuple[str, ...] = ()
+
+    @property
+    def known(self) -> int:
+        return sum(item.action == "known" for item in self.trials)
+
+    @property
+    def to_run(self) -> tuple[PlannedTrial, ...]:
+        """What is handed to the engine: each identity once."""
+        first: dict[str, PlannedTrial] = {}
+        for item in self.trials:
+            if item.action == "run":
+                first.setdefault(item.trial.identity, item)
+        return tuple(first.values())
+
+    @property
+    def counts(self) -> dict[str, int]:
+        return dict(Counter(item.state for item in self.trials))
+
+
+def make_plan(
+    trials: Iterable[Trial],
+    arms: Sequence[Arm],
+    ledger: Ledger,
+    *,
+    covers: Any,
+    code_digest: str,
+    selection: Selection = Selection(),  # noqa: B008  (frozen)
+    proposals_left: int = 0,
+) -> Plan:
+    """Subtracts what is known. `covers(observed, asked)` says whether an outcome suffices.
+
+    Raises `UsageError` for an arm that the study does not have.
+    """
+    wanted = list(trials)
+    again = selection.again if not isinstance(selection.again, bool) else ()
+    for name in (*selection.only, *again):
+        if not any(_means(name, trial) for trial in wanted):
+            arms_there = {arm.name for arm in arms}
+            raise UsageError(unknown("arm or trial id", name, arms_there))
+    records = ledger.records(trial.identity for trial in wanted)
+    planned = []
+    chosen: set[str] = set()
+    other_code = 0
+    for trial in wanted:
+        item = _decide(trial, records[trial.identity], covers, code_digest, selection)
+        outcome = item.record.outcome
+        if item.action == "known" and outcome is not None:
+            other_code += outcome.provenance.code_digest != code_digest
+        if item.action == "run":
+            item = _select(item, selection, chosen)
+        planned.append(item)
+    return Plan(
+        trials=tuple(planned),
+        other_code=other_code,
+        arms=tuple(arms),
+        proposals_left=proposals_left,
+        notes=tuple(_shared(wanted)),
+    )
+
+
+def _decide(
+    trial: Trial, record: TrialRecord, covers: Any, digest: str, selection: Selection
+) -> PlannedTrial:
+    outcome = record.outcome
+
+    def planned(action: Action, why: str = "", state: State | None = None) -> PlannedTrial:
+        number = record.next_number if action == "run" else 0
+        return PlannedTrial(trial, record, action, state or record.state, number, why)
+
+    if record.state == "running":
+        return planned("running", "another process works on it")
+    if outcome is not None:
+        again = selection.again
+        asked = again if isinstance(again, bool) else any(_means(name, trial) for name in again)
+        if asked:
+            return planned("run", "again")
+        if selection.same_code and outcome.provenance.code_digest != digest:
+            return planned("run", "known under other code", "planned")
+        if not covers(outcome.observed, trial.observed):
+            return planned("run", _missing_observation(record, trial), "planned")
+        return planned("known")
+    if record.state == "failed" and not selection.retry:
+        return planned("failed", record.failure.cause if record.failure else "")
+    return planned("run", "resumes" if record.has_checkpoint else "")
+
+
+def _means(name: str, trial: Trial) -> bool:
+    """Whether `name` is the trial's arm, or the start of its id."""
+    return name == trial.arm or (len(name) >= SHORTEST_ID and trial.identity.startswith(name))
+
+
+def _missing_observation(record: TrialRecord, trial: Trial) -> str:
+    observed = record.outcome.observed if record.outcome else {}
+    short = [
+        f"{key}={observed.get(key, 'n/a')} (asked for {value})"
+        for key, value in trial.observed.items()
+        if observed.get(key) != value
+    ]
+    start = "starts from its checkpoint" if record.has_checkpoint else "checkpoint gone: run again"
+    return f"known with {', '.join(short)}; {start}"
+
+
+def _select(item: PlannedTrial, selection: Selection, chosen: set[str]) -> PlannedTrial:
+    identity = item.trial.identity
+    only = selection.only
+    left_out = bool(only) and not any(_means(name, item.trial) for name in only)
+    over = (
+        selection.limit is not None
+        and identity not in chosen
+        and len(chosen) >= selection.limit
+    )
+    if left_out or over:
+        return PlannedTrial(
+            item.trial, item.record, "left", item.state, item.outcome_number, item.why
+        )
+    chosen.add(identity)
+    return item
+
+
+def _shared(trials: Collection[Trial]) -> list[str]:
+    """Arms that come out as the same configuration: said, because it surprises."""
+    first: dict[str, str] = {}
+    pairs: dict[tuple[str, str], None] = {}
+    for trial in trials:
+        owner = first.setdefault(trial.identity, trial.arm)
+        if owner != trial.arm:
+            pairs[(owner, trial.arm)] = None
+    return [f"arm '{b}' is the same configuration as '{a}': they share trials" for a, b in pairs]

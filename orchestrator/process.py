@@ -1,0 +1,63 @@
+"""Who a process is, so that another one can tell later whether it still lives."""
+
+from __future__ import annotations
+
+import os
+import socket
+from functools import lru_cache
+from pathlib import Path
+
+import msgspec
+
+
+class Process(msgspec.Struct, frozen=True):
+    """A process on a host. `started_s` (seconds since the epoch) tells a reused pid apart."""
+
+    host: str
+    boot: str
+    pid: int
+    started_s: float
+    slurm_job: str | None = None
+
+    @classmethod
+    def current(cls) -> Process:
+        import psutil
+
+        pid = os.getpid()
+        return cls(
+            host=socket.gethostname(),
+            boot=boot_key(),
+            pid=pid,
+            started_s=round(psutil.Process(pid).create_time(), 2),
+            slurm_job=os.environ.get("SLURM_JOB_ID"),
+        )
+
+    def alive_here(self) -> bool | None:
+        """Whether it lives, if this host can tell: None for a process of another host."""
+        if self.boot != boot_key():
+            # the same host name under another boot means the host was started anew
+            return False if self._rebooted() else None
+        import psutil
+
+        try:
+            process = psutil.Process(self.pid)
+            same = abs(process.create_time() - self.started_s) < 1.0
+            return bool(same and process.status() != psutil.STATUS_ZOMBIE)
+        except psutil.NoSuchProcess:
+            return False
+
+    def _rebooted(self) -> bool:
+        ours, theirs = boot_key().split("/"), self.boot.split("/")
+        return self.host == socket.gethostname() and ours[0] != theirs[0] and ours[1] == theirs[1]
+
+
+@lru_cache(maxsize=1)
+def boot_key() -> str:
+    """`boot id/pid namespace`: equal for two processes exactly if pids mean the same to both."""
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        return f"{boot}/{os.readlink('/proc/self/ns/pid')}"
+    except OSError:  # not Linux
+        import psutil
+
+        return f"{int(psutil.boot_time())}/{socket.gethostname()}"

@@ -1,0 +1,214 @@
+"""A study's report folder: the verdict as tables, plots and pages, and the workload's own summary."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import shutil
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from orchestrator.home import write_whole
+from orchestrator.judging import arm_table, verdict_of
+from orchestrator.planning import Plan, PlannedTrial
+from orchestrator.publishing import reproduce_command
+from orchestrator.verdict import Verdict
+from workloads.contract import StudyView, TrialView
+
+if TYPE_CHECKING:
+    from orchestrator.study import Study
+
+REPORT_VERSION = 1
+_LIBRARIES = ("ray", "torch", "transformers", "peft", "accelerate", "mlflow")
+
+
+@dataclass(frozen=True)
+class StudyReport:
+    """Where a study's report is, and its verdict; None for a study that states no rule."""
+
+    folder: Path
+    verdict: Verdict | None
+    files: Sequence[Path]
+    problems: Sequence[str] = ()
+    """What could not be drawn, one line each."""
+
+
+def report_study(study: Study, plan: Plan) -> StudyReport:
+    """Writes the report, unless the one that is there was made from the same results."""
+    folder, stamp = study.folder / "report", _stamp(study, plan)
+    saved = _saved(folder, stamp)
+    if saved is not None:
+        return saved
+    if study.file.verdict is None:
+        return StudyReport(folder, None, ())
+    verdict = verdict_of(study, plan)
+    study.folder.mkdir(parents=True, exist_ok=True)
+    fresh = Path(tempfile.mkdtemp(prefix=".report-", dir=study.folder))
+    try:
+        problems = _write(study, plan, verdict, fresh)
+        data = {"stamp": stamp, "verdict": verdict, "problems": problems}
+        write_whole(fresh / "verdict.json", msgspec.json.encode(data))
+        fresh.chmod(0o755)
+        if folder.exists():
+            shutil.rmtree(folder)
+        fresh.rename(folder)
+    finally:
+        shutil.rmtree(fresh, ignore_errors=True)
+    return StudyReport(folder, verdict, _files(folder), problems)
+
+
+def saved_report(study: Study, plan: Plan) -> StudyReport | None:
+    """The report that is there, if it was made from these results."""
+    return _saved(study.folder / "report", _stamp(study, plan))
+
+
+def trial_views(study: Study, items: Sequence[PlannedTrial]) -> list[TrialView]:
+    """Trials as a workload's summary sees them."""
+    views = []
+    for item in items:
+        outcome = item.record.outcome
+        artifacts = study.home.trial(item.trial.identity)
+        views.append(
+            TrialView(
+                identity=item.trial.identity,
+                label=item.trial.label,
+                arm=item.trial.arm,
+                role=item.trial.role,
+                seed=item.trial.seed,
+                state=item.state,
+                config=item.trial.config.model_dump(mode="json"),
+                metrics=outcome.values() if outcome else {},
+                flags=frozenset(outcome.flags) if outcome else frozenset(),
+                artifacts=artifacts / outcome.artifacts if outcome and outcome.artifacts else None,
+                seconds=outcome.finished_at_s - outcome.started_at_s if outcome else None,
+            )
+        )
+    return views
+
+
+def _write(study: Study, plan: Plan, verdict: Verdict, folder: Path) -> list[str]:
+    from orchestrator.report import StudyInfo, write_report
+
+    info = StudyInfo(
+        name=study.name,
+        instance=study.instance,
+        question=study.file.question,
+        hypothesis=study.file.hypothesis,
+        reproduce=reproduce_command(study),
+        provenance=_provenance(plan),
+        home=str(study.home.root),
+        wall_time_s=_seconds(plan),
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+    )
+    write_report(verdict, info, _trial_rows(plan), folder)
+    view = StudyView(
+        name=study.name,
+        instance=study.instance,
+        question=study.file.question,
+        trials=trial_views(study, plan.trials),
+        table=arm_table(study, verdict),
+        answer=verdict.answer,
+        state=verdict.state,
+        best_arm=verdict.best.arm if verdict.best else None,
+        gate_met=verdict.gate.met if verdict.gate else None,
+        next_steps=verdict.next_steps,
+    )
+    try:
+        list(study.workload.summarise(view, folder))
+    except Exception as error:  # the verdict stands without the workload's own pictures
+        return [f"the summary of workload '{study.workload.name}' failed: {error}"]
+    return []
+
+
+def _trial_rows(plan: Plan) -> list[dict[str, Any]]:
+    rows = []
+    for item in plan.trials:
+        outcome, failure = item.record.outcome, item.record.failure
+        rows.append(
+            {
+                "id": item.trial.identity,
+                "arm": item.trial.arm,
+                "role": item.trial.role,
+                "replicate": item.trial.replicate,
+                "seed": item.trial.seed,
+                "state": item.state,
+                "attempts": item.record.attempts,
+                "seconds": outcome.finished_at_s - outcome.started_at_s if outcome else None,
+                "flags": " ".join(outcome.flags) if outcome else "",
+                "failure": f"{failure.kind}: {failure.cause}" if failure else "",
+                **(outcome.values() if outcome else {}),
+            }
+        )
+    return rows
+
+
+def _provenance(plan: Plan) -> dict[str, Any]:
+    facts: dict[str, Any] = {}
+    for item in plan.trials:
+        if item.record.outcome is not None:
+            made = item.record.outcome.provenance
+            facts = {
+                "git commit": made.git_commit,
+                "uncommitted changes": made.git_dirty,
+                "code digest": made.code_digest,
+                "environment": made.environment,
+                "python": made.python,
+                "device": made.device,
+            }
+            break
+    for name in _LIBRARIES:
+        facts[name] = importlib.metadata.version(name)
+    return facts
+
+
+def _seconds(plan: Plan) -> float | None:
+    spent = {
+        item.trial.identity: item.record.outcome.finished_at_s - item.record.outcome.started_at_s
+        for item in plan.trials
+        if item.record.outcome is not None
+    }
+    return sum(spent.values()) if spent else None
+
+
+def _stamp(study: Study, plan: Plan) -> str:
+    """Hash of all a report is made from."""
+    results = [
+        [
+            item.trial.identity,
+            item.trial.arm,
+            item.trial.role,
+            item.state,
+            item.record.outcome.number if item.record.outcome else None,
+            item.record.attempts,
+        ]
+        for item in plan.trials
+    ]
+    file = study.file.model_dump(mode="json", exclude={"presets", "resources", "retries"})
+    content = [REPORT_VERSION, importlib.metadata.version("orrery"), file, results]
+    return hashlib.sha256(msgspec.json.encode(content)).hexdigest()[:16]
+
+
+class _Saved(msgspec.Struct):
+    stamp: str
+    verdict: Verdict
+    problems: list[str]
+
+
+def _saved(folder: Path, stamp: str) -> StudyReport | None:
+    try:
+        saved = msgspec.json.decode((folder / "verdict.json").read_bytes(), type=_Saved)
+    except (OSError, msgspec.MsgspecError):
+        return None
+    if saved.stamp != stamp:
+        return None
+    return StudyReport(folder, saved.verdict, _files(folder), saved.problems)
+
+
+def _files(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.rglob("*") if path.is_file())

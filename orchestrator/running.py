@@ -1,0 +1,400 @@
+"""Running a study: plan, subtract what is known, run the rest, publish, judge."""
+
+from __future__ import annotations
+
+import dataclasses
+import signal
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from orchestrator.attempts import Attempt, HeldAttempt, attempts, claim_attempt
+from orchestrator.engine.ticket import Ticket
+from orchestrator.errors import BusyError, UsageError, unknown
+from orchestrator.home import write_whole
+from orchestrator.planning import Plan, PlannedTrial, Selection
+from orchestrator.progress import Progress, progress_for
+from orchestrator.provenance import provenance
+from orchestrator.publishing import publish, sink_of, state_of, study_run, trial_end, trial_run
+from orchestrator.records import Failure, State
+from orchestrator.reporting import StudyReport, report_study
+from orchestrator.searching import SearchTickets
+from orchestrator.trials import Trial
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from rich.console import Console
+
+    from orchestrator.engine.feed import TicketSource
+    from orchestrator.study import Study
+    from orchestrator.verdict import Verdict
+    from telemetry import CollectorClient
+
+FOLLOW_EVERY_S = 1.0
+DRAIN_LIMIT_S = 120.0
+CLUSTERS = ("local",)
+
+
+@dataclass(frozen=True)
+class RunReport:
+    """What a run came to. `ran` counts the attempts that this run handed out and that ended."""
+
+    study: Study
+    plan: Plan
+    report: StudyReport
+    ran: int
+    interrupted: bool
+    seconds: float
+    telemetry_left: Mapping[str, str]
+
+    @property
+    def verdict(self) -> Verdict | None:
+        return self.report.verdict
+
+    @property
+    def exit_code(self) -> int:
+        """0 all trials done, 1 some failed, 130 interrupted."""
+        if self.interrupted:
+            return 130
+        return 1 if any(item.state == "failed" for item in self.plan.trials) else 0
+
+    def table(self) -> pd.DataFrame:
+        """As `Study.table`."""
+        return self.study.table()
+
+
+def run_study(
+    study: Study,
+    *,
+    on: str = "local",
+    only: Sequence[str] = (),
+    limit: int | None = None,
+    again: bool | Sequence[str] = False,
+    same_code: bool = False,
+    retry: bool = False,
+    console: Console | None = None,
+) -> RunReport:
+    """Runs what is missing of a study. Ctrl-C leaves everything resumable.
+
+    Raises `UsageError` before anything starts if the study cannot be run as asked.
+    """
+    began = time.monotonic()
+    if on not in CLUSTERS:
+        raise UsageError(unknown("cluster", on, CLUSTERS))
+    console = console or _default_console()
+    study.home.writable()
+    selection = Selection(tuple(only), limit, again, same_code, retry)
+    plan = study.plan(selection)
+    study.maker.check(item.trial for item in plan.to_run)
+    _write_plan(study, plan)
+    for note in plan.notes:
+        console.print(f"[dim]{note}[/]", highlight=False)
+    interrupted, left, ran = False, {}, 0
+    if plan.to_run or _proposals(plan, selection):
+        try:
+            with _seat(study) as seat:
+                outcome = _Run(study, selection, console, seat).carry_out(plan)
+                interrupted, left, ran = outcome
+        except BusyError:
+            interrupted = _follow(study, console)
+    elif any(item.action == "running" for item in plan.trials):
+        interrupted = _follow(study, console)
+    # what is left to do after this run is told without the wish to run things again
+    after = study.plan(dataclasses.replace(selection, again=False, same_code=False, retry=False))
+    report = report_study(study, after)
+    if not interrupted:
+        left = {**left, **publish(study, after, report.verdict, state_of(after), report.folder).left}
+    return RunReport(
+        study, after, report, ran, interrupted, time.monotonic() - began, left
+    )
+
+
+def _proposals(plan: Plan, selection: Selection) -> int:
+    return 0 if selection.only else plan.proposals_left
+
+
+@contextmanager
+def _seat(study: Study) -> Iterator[HeldAttempt]:
+    """The one live driver of a study. Raises `BusyError` if another process is it."""
+    held = claim_attempt(study.folder / "driver", outcome_number=0, study=study.instance)
+    done = threading.Event()
+
+    def beat() -> None:
+        while not done.wait(10.0):
+            held.beat()
+
+    threading.Thread(target=beat, name="orrery-driver", daemon=True).start()
+    try:
+        yield held
+    finally:
+        done.set()
+        held.finish("done")
+
+
+class _Run:
+    """One run of a driver that holds the study's seat."""
+
+    def __init__(
+        self, study: Study, selection: Selection, console: Console, seat: HeldAttempt
+    ) -> None:
+        self.study, self.selection, self.console, self.seat = study, selection, console, seat
+        self.provenance = provenance(study.code_digest)
+        self.ran = 0
+        self.client: CollectorClient | None = None
+        self.trials: dict[str, PlannedTrial | Trial] = {}
+        self.source: Any = None
+        self.progress: Progress | None = None
+        self.out: dict[str, Ticket] = {}
+
+    def carry_out(self, plan: Plan) -> tuple[bool, dict[str, str], int]:
+        """Interrupted or not; what telemetry could not be published; how many attempts ended."""
+        from cluster import ClusterError, LocalCluster
+
+        left: dict[str, str] = {}
+        cluster = LocalCluster()
+        with _interrupt_on_terminate():
+            try:
+                with self.console.status("starting Ray …") if self.console.is_terminal else _quiet():
+                    offered = cluster.__enter__()
+            except ClusterError as error:
+                raise UsageError(str(error)) from error
+            try:
+                places = self._places(offered)
+                interrupted = self._phases(plan, places)
+                left = self._drain(interrupted)
+            finally:
+                cluster.__exit__(None, None, None)
+                self._release()
+        return interrupted, left, self.ran
+
+    def _places(self, offered: Any) -> int:
+        """How many trials run at once. Raises `UsageError` if not even one fits."""
+        wanted = self.study.file.resources
+        places = offered.fits(wanted.cpus, wanted.gpus)
+        if places < 1:
+            raise UsageError(
+                f"A trial of '{self.study.name}' takes {wanted.cpus:g} CPUs and {wanted.gpus:g} "
+                f"GPUs, but this machine offers {offered.cpus:g} and {offered.gpus:g}. "
+                "Ask for less: -s resources.cpus=… -s resources.gpus=…"
+            )
+        return min(places, wanted.max_concurrent or places)
+
+    def _phases(self, plan: Plan, places: int) -> bool:
+        from telemetry import start_collector
+
+        parent = study_run(self.study, plan, None, "running")
+        self.client = start_collector(sink_of(self.study.home), parent)
+        metric = self.study.file.verdict.metric if self.study.file.verdict else None
+        proposals = _proposals(plan, self.selection)
+        try:
+            with progress_for(self.console, plan, metric, proposals) as self.progress:
+                self.progress.note(f"{places} at once")
+                if self.study.searching is not None and not self.selection.only:
+                    self._search(places)
+                    plan = self.study.plan(self.selection)
+                listed = [item for item in plan.to_run if item.trial.role != "proposal"]
+                self._engine(self._tickets(listed), places)
+        except KeyboardInterrupt:
+            return True
+        return False
+
+    def _search(self, places: int) -> None:
+        design = self.study.searching
+        assert design is not None
+        source = SearchTickets(self.study, design, self._search_ticket)
+        self._engine(source, places, scheduled=True)
+
+    def _tickets(self, items: Sequence[PlannedTrial]) -> TicketSource:
+        from orchestrator.engine.feed import ListedTickets
+
+        self.trials |= {item.trial.identity: item for item in items}
+        return ListedTickets.of(
+            self._ticket(item.trial, item.outcome_number) for item in items
+        )
+
+    def _search_ticket(self, trial: Trial, ordinal: int) -> Ticket:
+        self.trials[trial.identity] = trial
+        return self._ticket(trial, 0, ordinal)
+
+    def _ticket(self, trial: Trial, number: int, ordinal: int | None = None) -> Ticket:
+        return Ticket(
+            home=str(self.study.home.root),
+            study=self.study.instance,
+            identity=trial.identity,
+            label=trial.label,
+            arm=trial.arm,
+            replicate=trial.replicate,
+            seed=trial.seed,
+            workload=self.study.file.workload,
+            config=trial.config.model_dump(mode="json"),
+            document=dict(trial.document),
+            observed=dict(trial.observed),
+            outcome_number=number,
+            provenance=self.provenance,
+            time_limit_s=self.study.file.resources.time_limit_s,
+            ordinal=ordinal,
+        )
+
+    def _engine(self, source: TicketSource, places: int, scheduled: bool = False) -> None:
+        from orchestrator.engine.feed import Feed
+        from orchestrator.engine.tune_engine import TuneEngine
+
+        if source.exhausted():
+            return
+        self.source = source
+        design = self.study.searching
+        feed = Feed(self.study.home, source, self.study.file.retries, places)
+        engine = TuneEngine(
+            self.study.file.resources,
+            reusable=self.study.workload.reusable,
+            scheduler=design.scheduler if design and scheduled else None,
+            metric=design.metric if design else None,
+            mode=design.mode if design else "max",
+        )
+        assert self.client is not None
+        engine.run(feed, self, self.client.new_push())
+
+    # -- what the engine tells ------------------------------------------------------------------
+
+    def started(self, ticket: Ticket) -> None:
+        self.out[ticket.identity] = ticket
+        assert self.client is not None
+        assert self.progress is not None
+        self.client.register_trial(trial_run(self.study, self._item(ticket, "running")))
+        self.progress.started(ticket.arm, ticket.label)
+
+    def reported(self, ticket: Ticket, step: int, metrics: Mapping[str, float | None]) -> None:
+        assert self.progress is not None
+        if isinstance(self.source, SearchTickets):
+            self.source.reported(ticket, step, metrics)
+        self.progress.reported(ticket.arm, ticket.label, step, metrics)
+
+    def ended(self, ticket: Ticket, state: State) -> None:
+        self._tell_end(ticket, state)
+        assert self.progress is not None
+        item = self._item(ticket, state)
+        rule = self.study.file.verdict
+        outcome = item.record.outcome
+        value = outcome.values().get(rule.metric) if outcome is not None and rule else None
+        self.progress.ended(ticket.arm, ticket.label, state, value)
+
+    def failed(self, ticket: Ticket, failure: Failure, again: bool) -> None:
+        if not again:
+            self._tell_end(ticket, "failed")
+        assert self.progress is not None
+        self.progress.failed(ticket.arm, ticket.label, failure, again)
+
+    def _tell_end(self, ticket: Ticket, state: State) -> None:
+        self.ran += 1
+        self.out.pop(ticket.identity, None)
+        end = trial_end(self.study, self._item(ticket, state))
+        if end is not None and self.client is not None:
+            self.client.finish_trial(ticket.identity, end)
+
+    def _item(self, ticket: Ticket, state: State) -> PlannedTrial:
+        """The trial as its files tell it now."""
+        known = self.trials[ticket.identity]
+        trial = known.trial if isinstance(known, PlannedTrial) else known
+        record = self.study.ledger.records([ticket.identity])[ticket.identity]
+        return PlannedTrial(trial, record, "run", state, ticket.outcome_number)
+
+    # -- the end --------------------------------------------------------------------------------
+
+    def _drain(self, interrupted: bool) -> dict[str, str]:
+        if self.client is None:
+            return {}
+        if interrupted:  # what is left is published by the next run, or by status
+            return {}
+        with self.console.status("writing to MLflow …") if self.console.is_terminal else _quiet():
+            report = self.client.drain(DRAIN_LIMIT_S)
+            self.client.stop()
+        return dict(report.left)
+
+    def _release(self) -> None:
+        """Ends the attempts whose workers went away with this run's Ray: they can be resumed."""
+        for ticket in self.out.values():
+            tries = attempts(self.study.home.trial(ticket.identity))
+            if not tries:
+                continue
+            claim = tries[-1].claim()
+            ours = claim is not None and claim.study == self.study.instance
+            if ours and tries[-1].life() == "dead":
+                tries[-1].finish("preempted")
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    yield
+
+
+@contextmanager
+def _interrupt_on_terminate() -> Iterator[None]:
+    """SIGTERM (a scheduler's notice) ends a run as Ctrl-C does."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _follow(study: Study, console: Console) -> bool:
+    """Another driver runs this study: shows how it goes until it ends. True if interrupted."""
+    holder = _holder(study)
+    claim = holder.claim() if holder else None
+    who = f"process {claim.process.pid} on {claim.process.host}" if claim else "another process"
+    console.print(f"{who} runs this study already: following it (Ctrl-C leaves it alone)")
+    try:
+        last = None
+        while holder is not None and holder.life() != "dead":
+            counts = study.plan().counts
+            if counts != last:
+                text = ", ".join(f"{count} {state}" for state, count in sorted(counts.items()))
+                console.print(text, highlight=False)
+                last = counts
+            time.sleep(FOLLOW_EVERY_S)
+    except KeyboardInterrupt:
+        return True
+    return False
+
+
+def _holder(study: Study) -> Attempt | None:
+    seats = attempts(study.folder / "driver")
+    return seats[-1] if seats and seats[-1].life() != "dead" else None
+
+
+def _write_plan(study: Study, plan: Plan) -> None:
+    import yaml
+
+    folder: Path = study.folder
+    resolved = study.file.model_dump(mode="json", exclude={"presets"})
+    write_whole(
+        folder / "study.yaml", yaml.safe_dump(resolved, sort_keys=False, width=100).encode()
+    )
+    summary = {
+        "study": study.instance,
+        "preset": study.preset,
+        "settings": dict(study.settings or {}),
+        "planned_at_s": time.time(),
+        "code_digest": study.code_digest,
+        "counts": plan.counts,
+        "trials": [
+            {"id": i.trial.identity, "arm": i.trial.arm, "replicate": i.trial.replicate}
+            for i in plan.trials
+        ],
+    }
+    write_whole(folder / "plan.json", msgspec.json.encode(summary))
+
+
+def _default_console() -> Console:
+    from rich.console import Console
+
+    return Console(stderr=True)

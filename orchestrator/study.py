@@ -1,0 +1,232 @@
+"""A study as a Python object: load, plan, run, table, verdict. The command line stands on this."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from orchestrator.arms import Arm, arms_of
+from orchestrator.errors import UsageError, unknown
+from orchestrator.home import Home
+from orchestrator.ledger import Ledger, short_hash
+from orchestrator.planning import Plan, Selection, make_plan
+from orchestrator.search_list import SearchList
+from orchestrator.study_file import (
+    Search,
+    StudyFile,
+    read_study_file,
+    with_preset,
+    with_settings,
+)
+from orchestrator.trials import Trial, TrialMaker
+from orchestrator.validation import validated
+from workloads.contract import Input, Workload
+from workloads.errors import InputError
+from workloads.registry import load_workload, study_folders
+from workloads.source_digest import source_digest
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from orchestrator.running import RunReport
+    from orchestrator.verdict import Verdict
+
+
+def shipped_studies() -> dict[str, Path]:
+    """Study files that registered workloads ship, by study name."""
+    return {
+        path.stem: path for folder in study_folders().values() for path in sorted(folder.glob("*.yaml"))
+    }
+
+
+def workload_named(name: str) -> Workload[Any]:
+    """As `workloads.registry.load_workload`, with an error that the command line prints."""
+    try:
+        return load_workload(name)
+    except InputError as error:
+        raise UsageError(str(error)) from error
+
+
+@dataclass(frozen=True)
+class Study:
+    """A question with all it takes to answer it. Build it with `Study.load`.
+
+    >>> study = Study.load("lora-sweep", preset="smoke")       # doctest: +SKIP
+    >>> study.run().table()                                    # doctest: +SKIP
+    """
+
+    file: StudyFile
+    home: Home
+    preset: str | None = None
+    settings: Mapping[str, Any] | None = None
+
+    @classmethod
+    def load(
+        cls,
+        study: str | Path | Mapping[str, Any],
+        *,
+        settings: Mapping[str, Any] | None = None,
+        preset: str | None = None,
+        home: str | Path | None = None,
+    ) -> Study:
+        """A shipped study's name, a YAML file, or the same as a mapping.
+
+        `settings` are dotted keys: of the study (`seeds`, `resources.cpus`), else of its base
+        configuration (`samples`, `lora.rank`). Raises `UsageError`.
+        """
+        data, where = _read(study)
+        data = with_settings(with_preset(data, preset), settings or {})
+        file: StudyFile = validated(StudyFile, data, where)
+        made = cls(file, Home.find(home), preset, dict(settings or {}))
+        return made._with_absolute_inputs()
+
+    @classmethod
+    def last_run(cls, name: str, *, home: str | Path | None = None) -> Study | None:
+        """The instance of `name` that was planned last in this home; None if there is none."""
+        place = Home.find(home)
+        plans = sorted(
+            place.studies.glob(f"{name}-*/plan.json"), key=lambda path: path.stat().st_mtime
+        )
+        mine = [path for path in plans if path.parent.name.rpartition("-")[0] == name]
+        if not mine:
+            return None
+        plan = json.loads(mine[-1].read_bytes())
+        path = mine[-1].with_name("study.yaml")
+        file = validated(StudyFile, read_study_file(path), str(path))
+        return cls(file, place, plan.get("preset"), plan.get("settings"))
+
+    @cached_property
+    def workload(self) -> Workload[Any]:
+        return workload_named(self.file.workload)
+
+    @property
+    def name(self) -> str:
+        return self.file.name
+
+    @cached_property
+    def maker(self) -> TrialMaker:
+        return TrialMaker(self.workload, self.file.base)
+
+    @cached_property
+    def instance(self) -> str:
+        """`name-hash` of design, workload, base configuration, seeds and decision rule."""
+        base = dict(self.file.base)
+        config = self.maker.config(Arm("base", "arm", self._any_overrides()))
+        for field, info in type(config).model_fields.items():
+            for source in info.metadata:
+                if isinstance(source, Input) and base.get(field) is not None:
+                    base[field] = self.workload.fingerprint(source.kind, base[field], config)
+        rule = self.file.verdict.canonical() if self.file.verdict else None
+        parts = {
+            "design": self.file.design.model_dump(mode="json"),
+            "workload": [self.workload.name, self.workload.version],
+            "base": base,
+            "seeds": self.file.seeds,
+            "verdict": rule,
+        }
+        return f"{self.name}-{short_hash(parts)}"
+
+    @property
+    def folder(self) -> Path:
+        return self.home.study(self.instance)
+
+    @cached_property
+    def code_digest(self) -> str:
+        return source_digest(self.workload.sources)
+
+    @property
+    def ledger(self) -> Ledger:
+        return Ledger(self.home)
+
+    @property
+    def searching(self) -> Search | None:
+        design = self.file.design
+        return design if isinstance(design, Search) else None
+
+    def arms(self) -> list[Arm]:
+        """Listed arms, grid points, a search's proposals so far, and its winner once it has one."""
+        from orchestrator.searching import search_arms
+
+        found = list(arms_of(self.file.design))
+        if self.searching is not None:
+            found += search_arms(self, self.searching)
+        return found
+
+    def trials(self) -> list[Trial]:
+        """Every trial that is known to belong to the study, in the order of its arms."""
+        return list(self.maker.trials(self.arms(), self.file.seeds))
+
+    def plan(self, selection: Selection = Selection()) -> Plan:  # noqa: B008  (frozen)
+        """What would run. Loads no torch while every trial is known. Raises `UsageError`."""
+        arms = self.arms()
+        design = self.searching
+        left = 0
+        if design is not None:
+            left = max(0, design.budget - len(SearchList(self.folder).proposals()))
+        return make_plan(
+            self.maker.trials(arms, self.file.seeds),
+            arms,
+            self.ledger,
+            covers=self.workload.covers,
+            code_digest=self.code_digest,
+            selection=selection,
+            proposals_left=left,
+        )
+
+    def run(self, on: str = "local", **options: Any) -> RunReport:
+        """Plans, subtracts what is known, runs the rest; running again is how one resumes."""
+        from orchestrator.running import run_study
+
+        return run_study(self, on=on, **options)
+
+    def table(self) -> pd.DataFrame:
+        """One row per arm: n, mean, interval, difference, label, and the arm's factors."""
+        from orchestrator.judging import arm_table
+
+        return arm_table(self)
+
+    def verdict(self) -> Verdict:
+        """The decision rule applied to what is known now."""
+        from orchestrator.judging import verdict_of
+
+        return verdict_of(self)
+
+    def _any_overrides(self) -> Mapping[str, Any]:
+        """Overrides under which the base validates: a base may leave fields to its arms."""
+        return next((arm.overrides for arm in arms_of(self.file.design)), {})
+
+    def _with_absolute_inputs(self) -> Study:
+        """Paths among the inputs are made absolute, so that study.yaml means the same anywhere."""
+        base = dict(self.file.base)
+        for field, info in self.workload.Config.model_fields.items():
+            value = base.get(field)
+            if (
+                any(isinstance(item, Input) for item in info.metadata)
+                and isinstance(value, str)
+                and Path(value).expanduser().exists()
+            ):
+                base[field] = str(Path(value).expanduser().resolve())
+        return Study(
+            self.file.model_copy(update={"base": base}), self.home, self.preset, self.settings
+        )
+
+
+def _read(study: str | Path | Mapping[str, Any]) -> tuple[Mapping[str, Any], str]:
+    if isinstance(study, Mapping):
+        return study, "study"
+    text = str(study)
+    path = Path(text).expanduser()
+    if text.endswith((".yaml", ".yml")) or path.is_file():
+        if not path.is_file():
+            raise UsageError(f"There is no study file '{text}'.")
+        return read_study_file(path), f"study file '{text}'"
+    shipped = shipped_studies()
+    if text not in shipped:
+        raise UsageError(
+            unknown("study", text, shipped, "A study is a shipped name (orrery list) or a .yaml file.")
+        )
+    return read_study_file(shipped[text]), f"study '{text}'"

@@ -1,0 +1,263 @@
+"""The study file: its schema, and how presets and `-s key=value` change it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from copy import deepcopy
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from orchestrator.errors import UsageError, unknown
+from orchestrator.verdict import Rule
+
+Role = Literal["baseline", "comparator", "arm", "control"]
+Level = bool | int | float | str | None
+
+
+class Part(BaseModel):
+    """Base of every part of a study file: immutable, strict about unknown keys."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class ArmFile(Part):
+    """One arm: its name, its role, and what it overrides in `base` (dotted keys or nested)."""
+
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.+-]*$", max_length=60)
+    role: Role = "arm"
+    overrides: dict[str, Any] = {}
+    seeds: list[int] | None = None
+    """Replicates of this arm alone; a control that needs no training has one."""
+    about: str = ""
+
+
+def _unique_names(arms: Sequence[ArmFile]) -> Sequence[ArmFile]:
+    names = [arm.name for arm in arms]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise ValueError(f"arm names must differ, but {', '.join(twice)} is given more than once")
+    return arms
+
+
+class Configurations(Part):
+    """A list of arms."""
+
+    kind: Literal["configurations"]
+    arms: list[ArmFile] = Field(min_length=1)
+
+    @field_validator("arms")
+    @classmethod
+    def _names_differ(cls, arms: list[ArmFile]) -> list[ArmFile]:
+        _unique_names(arms)
+        return arms
+
+
+class Grid(Part):
+    """Every combination of the factors' levels, beside the arms that are listed."""
+
+    kind: Literal["grid"]
+    factors: dict[str, list[Level]] = Field(min_length=1)
+    arms: list[ArmFile] = []
+
+    @field_validator("factors")
+    @classmethod
+    def _levels_given(cls, factors: dict[str, list[Level]]) -> dict[str, list[Level]]:
+        for name, levels in factors.items():
+            if not levels:
+                raise ValueError(f"factor '{name}' has no levels: give a list such as [1, 2]")
+        return factors
+
+
+class Choice(Part):
+    choice: list[Level] = Field(min_length=1)
+
+
+class Uniform(Part):
+    uniform: tuple[float, float]
+
+
+class LogUniform(Part):
+    loguniform: tuple[float, float]
+
+    @model_validator(mode="after")
+    def _positive(self) -> LogUniform:
+        if self.loguniform[0] <= 0:
+            raise ValueError(f"loguniform needs bounds above 0, got {list(self.loguniform)}")
+        return self
+
+
+class RandInt(Part):
+    randint: tuple[int, int]
+    """Lower end included, upper end left out."""
+
+
+class Asha(Part):
+    """Asynchronous successive halving (Li et al., 2020): stops trials that fall behind."""
+
+    kind: Literal["asha"] = "asha"
+    grace_period: int = Field(default=1, ge=1)
+    reduction_factor: int = Field(default=3, ge=2)
+    max_t: int = Field(default=100, ge=1)
+
+
+class Search(Part):
+    """An adaptive list of configurations; the winner is run again on the study's seeds."""
+
+    kind: Literal["search"]
+    space: dict[str, Choice | Uniform | LogUniform | RandInt] = Field(min_length=1)
+    budget: int = Field(ge=1)
+    """Number of proposals (ordinals), finished or pruned."""
+    metric: str
+    """A metric the workload reports while it trains, such as `eval/f1`: of the dev split."""
+    mode: Literal["max", "min"] = "max"
+    searcher: Literal["random", "optuna"] = "random"
+    searcher_seed: int = 0
+    explore_seed: int = 1000
+    """The seed of every proposal: not among the study's, so that the verdict is on fresh seeds."""
+    scheduler: Asha | None = None
+    arms: list[ArmFile] = []
+
+
+Design = Annotated[Configurations | Grid | Search, Field(discriminator="kind")]
+
+
+class Resources(Part):
+    """What one trial takes. Not in the identity."""
+
+    cpus: float = Field(default=1, gt=0)
+    gpus: float = Field(default=0, ge=0)
+    memory_gib: float | None = Field(default=None, gt=0)
+    """Reserved with Ray's scheduler, so that fewer trials run at once; None reserves nothing."""
+    max_concurrent: int | None = Field(default=None, ge=1)
+    time_limit_s: float | None = Field(default=None, gt=0)
+    """A trial that runs longer fails as `timed_out`."""
+
+
+class Retries(Part):
+    """How often a failed attempt is tried again within one run, by kind. Lost nodes are free
+    while progress is made: three in a row without a newer checkpoint end the trial."""
+
+    unknown: int = Field(default=0, ge=0)
+    out_of_memory: int = Field(default=0, ge=0)
+    timed_out: int = Field(default=0, ge=0)
+    lost_without_progress: int = Field(default=3, ge=1)
+
+
+class StudyFile(Part):
+    """A study: a question, what is run to answer it, and the rule that answers it."""
+
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]*$", max_length=60)
+    question: str
+    hypothesis: str = ""
+    workload: str
+    base: dict[str, Any] = {}
+    seeds: list[int] = Field(default=[0, 1, 2, 3, 4], min_length=1)
+    design: Design
+    verdict: Rule | None = None
+    next_steps: dict[str, list[str]] = {}
+    resources: Resources = Resources()
+    retries: Retries = Retries()
+    presets: dict[str, dict[str, Any]] = {}
+
+    @field_validator("seeds")
+    @classmethod
+    def _seeds_differ(cls, seeds: list[int]) -> list[int]:
+        if len(set(seeds)) != len(seeds):
+            raise ValueError(f"seeds must differ, got {seeds}")
+        return seeds
+
+
+STUDY_KEYS = frozenset(StudyFile.model_fields) - {"name", "workload", "base", "presets"}
+
+
+def parse_yaml(text: str, where: str) -> dict[str, Any]:
+    """A study file's text as plain data. Raises `UsageError` naming line and column."""
+    import yaml
+
+    try:
+        data = yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        place = f" line {mark.line + 1}, column {mark.column + 1}" if mark else ""
+        problem = getattr(error, "problem", None) or str(error).splitlines()[0]
+        raise UsageError(f"{where}:{place} is not YAML: {problem}.") from error
+    if not isinstance(data, dict):
+        raise UsageError(f"{where} holds {type(data).__name__}, not a mapping. See: orrery schema")
+    return data
+
+
+def read_study_file(path: Path) -> dict[str, Any]:
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"Cannot read study file '{path}': {error}") from error
+    return parse_yaml(text, f"study file '{path}'")
+
+
+def parse_setting(text: str) -> tuple[str, Any]:
+    """`key=value` with the value read as YAML. Raises `UsageError`."""
+    import yaml
+
+    key, equals, value = text.partition("=")
+    key = key.strip()
+    if not equals or not re.fullmatch(r"[A-Za-z_][\w.-]*", key):
+        raise UsageError(
+            f"Setting '{text}' is not key=value. Example: -s samples=300 -s lora.rank=8"
+        )
+    try:
+        parsed = yaml.safe_load(value) if value.strip() else ""
+    except yaml.YAMLError:
+        parsed = value
+    return key, parsed
+
+
+def with_preset(data: Mapping[str, Any], preset: str | None) -> dict[str, Any]:
+    """`data` with a preset of the file applied. Raises `UsageError` for an unknown one."""
+    if preset is None:
+        return deepcopy(dict(data))
+    presets = data.get("presets") or {}
+    if preset not in presets:
+        raise UsageError(unknown("preset", preset, presets))
+    return with_settings(data, presets[preset])
+
+
+def with_settings(data: Mapping[str, Any], settings: Mapping[str, Any]) -> dict[str, Any]:
+    """`data` with dotted keys set: a key of the study (`seeds`, `resources.cpus`), else of `base`."""
+    changed = deepcopy(dict(data))
+    for key, value in settings.items():
+        head = key.split(".")[0]
+        if head in ("name", "workload", "presets"):
+            raise UsageError(f"'{head}' cannot be set with -s: edit the study file.")
+        path = key if head in STUDY_KEYS or head == "base" else f"base.{key}"
+        set_dotted(changed, path, deepcopy(value))
+    return changed
+
+
+def set_dotted(data: dict[str, Any], dotted: str, value: Any) -> None:
+    """Sets `a.b.c` in nested mappings; a missing or empty level becomes a mapping."""
+    *parents, last = dotted.split(".")
+    for part in parents:
+        below = data.get(part)
+        if below is None:
+            below = data[part] = {}
+        if not isinstance(below, dict):
+            raise UsageError(f"'{dotted}': '{part}' is {below!r}, which has no keys below it.")
+        data = below
+    data[last] = value
+
+
+def merged(base: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:
+    """`base` with `overrides` on top: mappings merge, everything else replaces."""
+    result = dict(base)
+    for key, value in overrides.items():
+        head, dot, rest = key.partition(".")
+        new = {rest: value} if dot else value
+        if isinstance(new, Mapping):
+            below = result.get(head)
+            result[head] = merged(below if isinstance(below, Mapping) else {}, new)
+        else:
+            result[head] = new
+    return result

@@ -1,0 +1,131 @@
+"""Why a trial failed, told from its files."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from orchestrator.attempts import Attempt, attempts
+from orchestrator.errors import UsageError
+from orchestrator.home import Home
+from orchestrator.ledger import TrialRecord, read_trial
+
+TAIL_LINES = 30
+
+
+@dataclass(frozen=True)
+class Trace:
+    """A trial's story: its attempts, the last failure, and how to see it again."""
+
+    record: TrialRecord
+    label: str
+    folder: Path
+    story: Sequence[str]
+    traceback: str
+    reproduce: str
+
+    def to_json(self) -> dict[str, Any]:
+        failure = self.record.failure
+        return {
+            "id": self.record.identity,
+            "label": self.label,
+            "state": self.record.state,
+            "attempts": self.record.attempts,
+            "failure": {"kind": failure.kind, "cause": failure.cause} if failure else None,
+            "story": list(self.story),
+            "traceback": self.traceback,
+            "folder": str(self.folder),
+            "reproduce": self.reproduce,
+        }
+
+    def text(self) -> str:
+        failure = self.record.failure
+        lines = [f"{self.label}: {self.record.state}"]
+        if failure is not None:
+            lines.append(f"{failure.kind}: {failure.cause}")
+        lines += [f"  {line}" for line in self.story]
+        if self.traceback:
+            lines += ["", *self.traceback.splitlines()[-TAIL_LINES:], ""]
+        lines += [f"files: {self.folder}", f"reproduce: {self.reproduce}"]
+        return "\n".join(lines)
+
+
+def trace_trial(name: str, home: str | Path | None = None) -> Trace:
+    """Finds a trial by id, the start of its id, or label. Raises `UsageError`."""
+    place = Home.find(home)
+    identity = find_trial(place, name)
+    folder = place.trial(identity)
+    record = read_trial(place, identity)
+    tries = attempts(folder)
+    arm, study, label = _asked_for(place, identity, tries)
+    return Trace(
+        record=record,
+        label=label,
+        folder=folder,
+        story=[_told(attempt) for attempt in tries],
+        traceback=_traceback(tries),
+        reproduce=_reproduce(place, study, identity, record) if study else f"(no study: {arm})",
+    )
+
+
+def find_trial(home: Home, name: str) -> str:
+    """The one identity that `name` stands for. Raises `UsageError` if none or several."""
+    wanted = name.rpartition("-")[2] if "=" in name else name
+    try:
+        found = sorted(path.name for path in home.trials.iterdir() if path.name.startswith(wanted))
+    except FileNotFoundError:
+        found = []
+    if len(found) == 1:
+        return found[0]
+    if not found:
+        raise UsageError(
+            f"No trial '{name}' in '{home.root}'. orrery status STUDY --json lists their ids."
+        )
+    raise UsageError(
+        f"'{name}' is the start of {len(found)} trials: {', '.join(found[:5])}. Give more of it."
+    )
+
+
+def _told(attempt: Attempt) -> str:
+    claim, end = attempt.claim(), attempt.end()
+    who = f"process {claim.process.pid} on {claim.process.host}" if claim else "unclaimed"
+    if end is None:
+        how = {"dead": "published or died", "alive": "runs", "unknown": "of another host"}
+        return f"attempt {attempt.number}: {who}: {how[attempt.life()]}"
+    cause = f": {end.failure.kind}: {end.failure.cause}" if end.failure else ""
+    return f"attempt {attempt.number}: {who}: {end.state}{cause}"
+
+
+def _traceback(tries: Sequence[Attempt]) -> str:
+    for attempt in reversed(tries):
+        try:
+            return (attempt.folder / "error.txt").read_text(errors="replace").strip()
+        except FileNotFoundError:
+            continue
+    return ""
+
+
+def _asked_for(home: Home, identity: str, tries: Sequence[Attempt]) -> tuple[str, str, str]:
+    """Arm, study instance and label of the last attempt."""
+    claim = next((c for a in reversed(tries) if (c := a.claim()) is not None), None)
+    if claim is None:
+        return "", "", identity
+    try:
+        plan = json.loads((home.study(claim.study) / "plan.json").read_bytes())
+    except (OSError, ValueError):
+        return "", claim.study, identity
+    for trial in plan["trials"]:
+        if trial["id"] == identity:
+            label = f"{trial['arm']} replicate {trial['replicate']} ({identity})"
+            return trial["arm"], claim.study, label
+    return "", claim.study, identity
+
+
+def _reproduce(home: Home, study: str, identity: str, record: TrialRecord) -> str:
+    verb = "retry" if record.state == "failed" else "run"
+    file = home.study(study) / "study.yaml"
+    again = f" --again {identity[:8]}" if record.state == "done" else ""
+    return f"orrery {verb} {file} --home {home.root} --only {identity[:8]}{again}"

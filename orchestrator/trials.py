@@ -1,0 +1,112 @@
+"""From arms to trials: resolve a configuration, name the trial by what it computes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from orchestrator.arms import Arm
+from orchestrator.errors import UsageError
+from orchestrator.identity import document, identity_config, identity_of, label_of, observed_config
+from orchestrator.study_file import merged
+from orchestrator.validation import validated
+from workloads.contract import Input, Workload, WorkloadConfig
+from workloads.errors import InputError
+
+
+@dataclass(frozen=True)
+class Trial:
+    """Arm × replicate. `config` is resolved, with absolute paths; `document` is what is hashed."""
+
+    identity: str
+    label: str
+    arm: str
+    role: str
+    replicate: int
+    seed: int
+    config: WorkloadConfig
+    document: Mapping[str, Any]
+    observed: Mapping[str, Any]
+    factors: Mapping[str, Any]
+    overrides: Mapping[str, Any]
+
+
+@dataclass
+class TrialMaker:
+    """Makes trials of one workload; remembers fingerprints, which are slow to take."""
+
+    workload: Workload[Any]
+    base: Mapping[str, Any]
+    _fingerprints: dict[tuple[str, str], str] = field(default_factory=dict)
+
+    def trials(self, arms: Iterable[Arm], seeds: Iterable[int]) -> Iterator[Trial]:
+        """Every arm's replicates. Raises `UsageError` naming the arm that cannot be."""
+        shared = tuple(seeds)
+        for arm in arms:
+            config = self.config(arm)
+            plain = self._identity_config(config, arm)
+            observed = observed_config(config)
+            factors = dict(self.workload.factors(config))
+            for replicate, seed in enumerate(arm.seeds if arm.seeds is not None else shared):
+                doc = document(self.workload.name, self.workload.version, plain, seed)
+                identity = identity_of(doc)
+                yield Trial(
+                    identity=identity,
+                    label=label_of(factors, seed, identity),
+                    arm=arm.name,
+                    role=arm.role,
+                    replicate=replicate,
+                    seed=seed,
+                    config=config,
+                    document=doc,
+                    observed=observed,
+                    factors=factors,
+                    overrides=arm.overrides,
+                )
+
+    def config(self, arm: Arm) -> WorkloadConfig:
+        """The resolved configuration of an arm."""
+        raw = merged(self.base, arm.overrides)
+        config = validated(self.workload.Config, raw, f"arm '{arm.name}'")
+        try:
+            resolved: WorkloadConfig = self.workload.resolve(_absolute(config))
+        except InputError as error:
+            raise UsageError(f"arm '{arm.name}': {error}") from error
+        return resolved
+
+    def check(self, trials: Iterable[Trial]) -> None:
+        """Lets the workload refuse what cannot give a meaningful trial. Raises `UsageError`."""
+        seen: set[str] = set()
+        for trial in trials:
+            if trial.arm in seen:
+                continue
+            seen.add(trial.arm)
+            try:
+                self.workload.check(trial.config)
+            except InputError as error:
+                raise UsageError(f"arm '{trial.arm}': {error}") from error
+
+    def _identity_config(self, config: WorkloadConfig, arm: Arm) -> dict[str, Any]:
+        def fingerprint(source: Input, value: str) -> str:
+            key = (source.kind, value)
+            if key not in self._fingerprints:
+                self._fingerprints[key] = self.workload.fingerprint(source.kind, value, config)
+            return self._fingerprints[key]
+
+        try:
+            return identity_config(config, fingerprint)
+        except InputError as error:
+            raise UsageError(f"arm '{arm.name}': {error}") from error
+
+
+def _absolute(config: WorkloadConfig) -> WorkloadConfig:
+    """Inputs that are paths, made absolute: a worker's current folder is another one."""
+    changed = {}
+    for name, info in type(config).model_fields.items():
+        value = getattr(config, name)
+        is_input = any(isinstance(item, Input) for item in info.metadata)
+        if is_input and isinstance(value, str) and Path(value).expanduser().exists():
+            changed[name] = str(Path(value).expanduser().resolve())
+    return config.model_copy(update=changed) if changed else config

@@ -1,0 +1,72 @@
+"""Turns pydantic's errors into one line each: what was given, what is valid, the nearest match."""
+
+from __future__ import annotations
+
+import types
+import typing
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+
+from orchestrator.errors import UsageError, unknown
+
+
+def validated(model: type[BaseModel], data: Any, where: str, prefix: str = "") -> Any:
+    """`model` built from `data`. Raises `UsageError` with one line per problem (at most 5)."""
+    try:
+        return model.model_validate(data)
+    except ValidationError as error:
+        lines = [_line(item, model, prefix) for item in error.errors(include_url=False)[:5]]
+        raise UsageError(f"{where}: " + " ".join(dict.fromkeys(lines))) from error
+
+
+def _line(item: Any, model: type[BaseModel], prefix: str) -> str:
+    location = [part for part in item["loc"] if part != "function-after"]
+    key = prefix + ".".join(map(str, location))
+    if item["type"] == "extra_forbidden":
+        owner = _owner(model, location[:-1])
+        valid = owner.model_fields if owner else ()
+        return unknown("key", key, valid) if valid else f"Unknown key '{key}'."
+    if item["type"] == "missing":
+        return f"'{key}' is missing."
+    message = item["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
+    if item["msg"].startswith("Value error, "):
+        return f"{key}: {message}" if key else message
+    given = repr(item["input"])
+    given = given if len(given) <= 60 else given[:57] + "…"
+    return f"'{key}' is {given}, but should be {message}."
+
+
+def _owner(model: type[BaseModel], location: list[Any]) -> type[BaseModel] | None:
+    """The model that holds the field at `location`; None if it cannot be told."""
+    current: Any = model
+    for part in location:
+        if isinstance(current, type) and issubclass(current, BaseModel):
+            field = current.model_fields.get(str(part))
+            if field is None:
+                continue  # the tag of a discriminated union
+            current = _single_model(field.annotation, location)
+        if current is None:
+            return None
+    return current if isinstance(current, type) and issubclass(current, BaseModel) else None
+
+
+def _single_model(annotation: Any, location: list[Any]) -> Any:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    origin = typing.get_origin(annotation)
+    found = [
+        model
+        for argument in typing.get_args(annotation)
+        if (model := _single_model(argument, location)) is not None
+    ]
+    if origin in (typing.Union, types.UnionType) and len(found) > 1:
+        tagged = [m for m in found if _tag(m) in location]
+        return tagged[0] if tagged else None
+    return found[0] if found else None
+
+
+def _tag(model: type[BaseModel]) -> Any:
+    field = model.model_fields.get("kind")
+    arguments = typing.get_args(field.annotation) if field else ()
+    return arguments[0] if arguments else None

@@ -1,0 +1,151 @@
+"""A workload that takes milliseconds and can misbehave in every way a real one can."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import random
+import signal
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import BaseModel, Field
+
+from workloads.contract import (
+    IdentityDefault,
+    Input,
+    Metric,
+    Observed,
+    Result,
+    Scores,
+    TrialContext,
+    Workload,
+    WorkloadConfig,
+)
+from workloads.errors import DivergedError, InputError
+
+Fault = Literal["raise", "diverge", "memory", "allocate", "kill", "exit", "sleep", "input"]
+
+
+class Extra(BaseModel):
+    """A factor that can be off."""
+
+    model_config = WorkloadConfig.model_config
+
+    gain: float = 0.0
+
+
+class QuickConfig(WorkloadConfig):
+    effect: float = 0.0
+    noise: float = 1.0
+    steps: int = Field(default=4, ge=1)
+    step_s: float = 0.0
+    extra: Extra | None = None
+    later: Annotated[int, IdentityDefault(7)] = 7
+    data: Annotated[str | None, Input("data")] = None
+    questions: Annotated[int, Observed()] = 20
+    metrics: Annotated[int, Observed()] = 0
+    fault: Fault | None = None
+    fault_step: Annotated[int, Observed()] = 1
+    """The step at which the fault strikes."""
+    fault_times: Annotated[int, Observed()] = 10**6
+    """In how many attempts."""
+    log: Annotated[str | None, Observed()] = None
+    """A file to which every step that is computed is appended: `identity attempt step pid`."""
+
+
+class Quick(Workload[QuickConfig]):
+    """A random walk with checkpoints: `f1` drifts by `effect`."""
+
+    name: ClassVar[str] = "quick"
+    version: ClassVar[int] = 1
+    reusable: ClassVar[bool] = True
+    Config: ClassVar[type[QuickConfig]] = QuickConfig
+    metrics: ClassVar[Mapping[str, Metric]] = {"train/x": Metric("where the walk is")}
+    sources: ClassVar[tuple[str, ...]] = ("tests.quick_workload",)
+
+    def fingerprint(self, kind: str, value: str, config: QuickConfig) -> str:
+        try:
+            return f"len:{len(Path(value).read_bytes())}"
+        except OSError as error:
+            raise InputError(f"data '{value}' cannot be read: {error.strerror}.") from error
+
+    def check(self, config: QuickConfig) -> None:
+        if config.effect == 666:
+            raise InputError("effect 666 is refused; give another one.")
+
+    def factors(self, config: QuickConfig) -> Mapping[str, str | int | float]:
+        return {"effect": config.effect, "gain": config.extra.gain if config.extra else 0.0}
+
+    def scored_units(self, config: QuickConfig) -> int | None:
+        return config.questions
+
+    def covers(self, observed: Mapping[str, object], asked: Mapping[str, object]) -> bool:
+        kept = {key: value for key, value in asked.items() if key in ("questions", "metrics")}
+        return super().covers(observed, kept)
+
+    def run(self, config: QuickConfig, context: TrialContext) -> Result:
+        start = context.checkpoints.latest()
+        state = {"step": 0, "x": 0.0}
+        if start is not None:
+            state = json.loads((start.path / "state.json").read_text())
+        for step in range(int(state["step"]) + 1, config.steps + 1):
+            _misbehave(config, context, step)
+            draw = random.Random(f"{context.seed}:{step}").gauss(0, 1)
+            state = {"step": step, "x": state["x"] + draw * config.noise / math.sqrt(config.steps)}
+            if config.step_s:
+                time.sleep(config.step_s)
+            if config.log:
+                with open(config.log, "a") as log:
+                    log.write(f"{context.identity} {context.attempt} {step} {os.getpid()}\n")
+            many = {f"train/m{i}": state["x"] + i for i in range(config.metrics)}
+            context.emitter.metrics({"train/x": state["x"], **many}, step=step)
+            if config.steps > 1:
+                with context.checkpoints.saving(step) as folder:
+                    (folder / "state.json").write_text(json.dumps(state))
+                context.report(step, {"train/x": state["x"]})
+        gain = config.extra.gain if config.extra else 0.0
+        f1 = 50 + config.effect + gain + state["x"]
+        units = [f"q{i}" for i in range(config.questions)]
+        clusters = [f"c{i % 5}" for i in range(config.questions)]
+        random_of = random.Random(f"{context.seed}:questions")
+        offsets = [random_of.gauss(0, 5) for _ in units]
+        scores = [f1 + offset for offset in offsets]
+        mean = sum(scores) / len(scores)
+        (context.artifacts / "walk.txt").write_text(f"{state['x']}\n")
+        return Result(
+            metrics={"f1": mean, "x": state["x"], "unmeasured": None},
+            scores=[Scores("test", units, clusters, {"f1": scores})],
+        )
+
+
+class FreshQuick(Quick):
+    """The same, for workers that are not reused."""
+
+    reusable: ClassVar[bool] = False
+
+
+def _misbehave(config: QuickConfig, context: TrialContext, step: int) -> None:
+    if config.fault is None or step != config.fault_step or context.attempt >= config.fault_times:
+        return
+    if config.fault == "raise":
+        raise ValueError("the walk fell off\nand this is its second line")
+    if config.fault == "diverge":
+        raise DivergedError("x is NaN at every question")
+    if config.fault == "memory":
+        raise MemoryError("no room for the walk")
+    if config.fault == "allocate":
+        import torch
+
+        torch.empty(2**50)
+    if config.fault == "input":
+        raise InputError("the path is not a path; give one.")
+    if config.fault == "kill":
+        os.kill(os.getpid(), signal.SIGKILL)
+    if config.fault == "exit":
+        os._exit(3)
+    if config.fault == "sleep":
+        time.sleep(3600)

@@ -1,0 +1,263 @@
+"""What a workload is: a typed configuration, and a `run` that trains or measures one trial.
+
+A workload never knows where it runs nor which study asked. It is handed a resolved configuration
+and a `TrialContext`, and gives back a `Result`. Everything here is importable without torch.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, Protocol, TypeVar
+
+from pydantic import BaseModel, ConfigDict
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Reducer = Literal["mean", "sum", "min", "max", "last"]
+
+
+@dataclass(frozen=True)
+class Input:
+    """Marks a field that names data or a model: its fingerprint enters the identity, not the name."""
+
+    kind: Literal["model", "data"]
+
+
+@dataclass(frozen=True)
+class Observed:
+    """Marks a field that only observes (evaluation size, monitors): it is not in the identity."""
+
+
+@dataclass(frozen=True)
+class IdentityDefault:
+    """Marks a field that is left out of the identity while it holds `value`.
+
+    A field that is added to a workload later carries one, so that it renames nothing.
+    """
+
+    value: Any
+
+
+class WorkloadConfig(BaseModel):
+    """Base of every workload's configuration: immutable, and strict about unknown keys."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    threads: int = 1
+    """CPU threads per rank: they change the order of sums, hence the numbers."""
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A metric a workload reports. `unit` is shown beside it; ranks are reduced by `reducer`."""
+
+    description: str
+    unit: str = ""
+    reducer: Reducer = "mean"
+    higher_is_better: bool | None = None
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Per-unit scores of one split: what a verdict needs beyond the mean.
+
+    `units` and `clusters` are ids of length [n]; every column of `columns` has length [n], and a
+    score that could not be measured is None.
+    """
+
+    split: str
+    units: Sequence[str]
+    clusters: Sequence[str]
+    columns: Mapping[str, Sequence[float | None]]
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a finished trial gives: final metrics, per-unit scores, flags such as `collapsed`."""
+
+    metrics: Mapping[str, float | None]
+    scores: Sequence[Scores] = ()
+    flags: frozenset[str] = frozenset()
+    notes: Sequence[str] = ()
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A complete checkpoint: a folder, and the training step after which it was taken."""
+
+    path: Path
+    step: int
+
+
+class Checkpoints(Protocol):
+    """The trial's checkpoints, kept by the orchestrator across attempts."""
+
+    def latest(self) -> Checkpoint | None:
+        """The newest complete checkpoint of any attempt, or None."""
+
+    def saving(self, step: int) -> AbstractContextManager[Path]:
+        """A temporary folder to write into; it becomes the latest checkpoint when the block ends.
+
+        Raises inside the block leave no checkpoint. A rank other than 0 must not call this.
+        """
+
+
+class TrialEmitter(Protocol):
+    """The part of `telemetry.Emitter` that workloads use. Calls never raise and never block."""
+
+    def metrics(
+        self, values: Mapping[str, float | None], *, step: int, epoch: float | None = None
+    ) -> None:
+        """Tier 2: values at a training step; None is "not measured" and is kept apart from 0."""
+
+    def trace(self, name: str, data: Mapping[str, Any], *, step: int, reason: str = "") -> None:
+        """Tier 3: a dense record; may be thinned under pressure."""
+
+    def context(self, facts: Mapping[str, Any]) -> None:
+        """Tier 1: facts learned in the worker (parameter counts, architecture) once per trial."""
+
+
+class Reporter(Protocol):
+    """Hands intermediate metrics to whoever schedules the trial."""
+
+    def __call__(self, step: int, metrics: Mapping[str, float | None]) -> None:
+        """Raises `TrialStopped` when the scheduler ends the trial (pruned, cancelled)."""
+
+
+class TrialStopped(BaseException):
+    """The trial was told to stop. Not an error: workloads let it pass through."""
+
+
+@dataclass(frozen=True)
+class TrialContext:
+    """What a running trial may touch.
+
+    `artifacts` is a folder whose content is kept with the outcome. `attempt` counts from 0.
+    """
+
+    identity: str
+    label: str
+    seed: int
+    attempt: int
+    artifacts: Path
+    emitter: TrialEmitter
+    checkpoints: Checkpoints
+    report: Reporter
+    rank: int = 0
+    ranks: int = 1
+
+
+@dataclass(frozen=True)
+class TrialView:
+    """A trial as a study's summary sees it. `config` is resolved; `artifacts` None if not kept."""
+
+    identity: str
+    label: str
+    arm: str
+    role: str
+    seed: int
+    state: str
+    config: Mapping[str, Any]
+    metrics: Mapping[str, float | None]
+    flags: frozenset[str]
+    artifacts: Path | None
+    seconds: float | None = None
+
+
+@dataclass(frozen=True)
+class StudyView:
+    """A study as a workload's `summarise` sees it: plain data, no way back into the orchestrator."""
+
+    name: str
+    instance: str
+    question: str
+    trials: Sequence[TrialView]
+    table: pd.DataFrame
+    """One row per arm: arm, role, n, mean, ci_low, ci_high, delta, delta_ci_low, delta_ci_high,
+    label, band, and one column per factor."""
+    answer: str
+    state: str
+    best_arm: str | None
+    gate_met: bool | None
+    next_steps: Sequence[str] = field(default_factory=tuple)
+
+
+C = TypeVar("C", bound=WorkloadConfig)
+
+
+class Workload(ABC, Generic[C]):
+    """Base of a workload; a third party's is found through the entry-point group `orrery.workloads`.
+
+    `version` is raised when a change alters the numbers of an unchanged configuration. `reusable`
+    declares that a trial leaves nothing behind in its process; `WorkloadContract` proves it.
+    """
+
+    name: ClassVar[str]
+    version: ClassVar[int]
+    reusable: ClassVar[bool] = False
+    Config: ClassVar[type[WorkloadConfig]]
+    metrics: ClassVar[Mapping[str, Metric]]
+    sources: ClassVar[Sequence[str]] = ()
+    """Import names of the packages or modules whose source text makes up the code digest."""
+
+    def resolve(self, config: C) -> C:
+        """Replaces what depends on the inputs by its value (a depth fraction by a layer count).
+
+        Cheap and free of torch: `plan` calls it for every arm. Raises `InputError`.
+        """
+        return config
+
+    def fingerprint(self, kind: str, value: str, config: C) -> str:
+        """The content fingerprint of an `Input` field. Raises `InputError` if it can't be read."""
+        raise NotImplementedError(f"{type(self).__name__} has Input fields but no fingerprint()")
+
+    def check(self, config: C) -> None:  # noqa: B027  (most workloads have nothing to refuse)
+        """Refuses a resolved configuration that cannot give a meaningful trial (`InputError`).
+
+        Called before Ray starts, and only for trials that are not known yet.
+        """
+
+    def factors(self, config: C) -> Mapping[str, str | int | float]:
+        """What a reader wants to see of a configuration: label, tags and table columns."""
+        return {}
+
+    def scored_units(self, config: C) -> int | None:
+        """How many questions or examples a trial will score: `plan` tells what they resolve."""
+        return None
+
+    def real_setting(self, config: C) -> bool:
+        """Whether this is the setting whose result is being replicated (see `Rule.real_gate`)."""
+        return False
+
+    def covers(self, observed: Mapping[str, Any], asked: Mapping[str, Any]) -> bool:
+        """Whether what an outcome observed holds all that is asked for.
+
+        A number covers any smaller one, a list any of its subsets, anything else its equal.
+        """
+        return all(
+            field in observed and _covers(observed[field], wanted)
+            for field, wanted in asked.items()
+        )
+
+    @abstractmethod
+    def run(self, config: C, context: TrialContext) -> Result:
+        """Trains or measures one trial. Raises `DivergedError` if nothing can be scored."""
+
+    def summarise(self, study: StudyView, folder: Path) -> Iterator[Path]:
+        """Writes the workload's own tables and plots of a study into `folder`; yields them."""
+        return iter(())
+
+
+def _covers(observed: Any, asked: Any) -> bool:
+    if isinstance(asked, bool) or isinstance(observed, bool):
+        return bool(observed == asked)
+    if isinstance(asked, int | float) and isinstance(observed, int | float):
+        return observed >= asked
+    if isinstance(asked, list | tuple) and isinstance(observed, list | tuple):
+        return all(item in observed for item in asked)
+    return bool(observed == asked)
