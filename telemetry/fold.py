@@ -1,0 +1,120 @@
+"""`fold`: the one path from spools to metric rows.
+
+It reads the spools of all attempts in order, reduces over ranks, and appends what is new to the
+trial's row log before anyone sends it. Where attempts overlap in steps, the first row that was
+logged stays. Folding again, in this process or another, adds nothing.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from itertools import groupby
+from pathlib import Path
+
+from telemetry.reduction import AttemptReduction
+from telemetry.rowlog import Row, RowLog
+from telemetry.spool import CHUNK_BYTES, SpoolFile, SpoolReader, spools_of
+
+RANK_TIMEOUT_S = 120.0
+_LEAST_BYTES = 1024
+
+
+class TrialFold:
+    """Folds one trial, keeping byte offsets so that folding again costs what is new.
+
+    `rank_timeout_s`: how long a step waits, after its first reading, for ranks that do not report.
+    Counters: `events` read, `unreadable` spool lines. Not thread-safe.
+    """
+
+    def __init__(self, trial_folder: Path | str, *, rank_timeout_s: float = RANK_TIMEOUT_S) -> None:
+        self.folder = Path(trial_folder)
+        self.log = RowLog(self.folder)
+        self.events = 0
+        self.behind = False
+        """True if the last `fold` stopped at its limit: there is more to read."""
+        self._rank_timeout_ms = int(rank_timeout_s * 1000)
+        self._readers: dict[tuple[int, int], SpoolReader] = {}
+        self._attempts: dict[int, AttemptReduction] = {}
+
+    @property
+    def unreadable(self) -> int:
+        """Spool lines that were no event: torn by a death, or of a newer version."""
+        return sum(reader.unreadable for reader in self._readers.values())
+
+    def fold(self, *, ended: bool = False, limit_bytes: int = CHUNK_BYTES) -> list[Row]:
+        """Reads what is new, logs its rows, and gives back those that were new to the log.
+
+        `ended`: no rank will report any more, so nothing waits for a rank. About `limit_bytes` of
+        an attempt are read per call (see `behind`). Raises `OSError` if the row log can't be
+        written; then nothing is lost, and folding again repeats it.
+        """
+        before = {place: reader.offset for place, reader in self._readers.items()}
+        try:
+            rows = self._read(ended, limit_bytes)
+            return self.log.append(rows) if rows else []
+        except OSError:
+            self._start_over(before)
+            raise
+
+    def fold_all(self, *, ended: bool = False) -> int:
+        """Folds until nothing is left to read; gives how many rows were new."""
+        count = len(self.fold(ended=ended))
+        while self.behind:
+            count += len(self.fold(ended=ended))
+        return count
+
+    def _read(self, ended: bool, limit_bytes: int) -> list[Row]:
+        rows: list[Row] = []
+        self.behind = False
+        last_attempt = 0
+        for attempt, spools in groupby(spools_of(self.folder), key=lambda spool: spool.attempt):
+            if self.behind:  # the first attempt's rows stay, so it is read to its end first
+                break
+            last_attempt = attempt
+            rows.extend(self._read_attempt(attempt, list(spools), limit_bytes))
+        # While there is more to read, a rank that seems silent may only be unread.
+        overdue = None if self.behind else time.time_ns() // 1_000_000 - self._rank_timeout_ms
+        finished = ended and not self.behind
+        for attempt in sorted(self._attempts):
+            reduction = self._attempts[attempt]
+            # A partial step of an attempt that was superseded may yet be given whole by the next.
+            older_than = overdue if attempt == last_attempt else None
+            rows.extend(reduction.complete(older_than_ms=older_than))
+        if finished:
+            for attempt in sorted(self._attempts):
+                rows.extend(self._attempts[attempt].rest())
+        return rows
+
+    def _read_attempt(
+        self, attempt: int, spools: list[SpoolFile], limit_bytes: int
+    ) -> Iterator[Row]:
+        reduction = self._attempts.setdefault(attempt, AttemptReduction(attempt))
+        reduction.ranks = max(reduction.ranks, len(spools))
+        limit_bytes = max(limit_bytes // len(spools), _LEAST_BYTES)
+        for spool in spools:
+            reader = self._readers.setdefault((attempt, spool.rank), SpoolReader(spool.path))
+            start = reader.offset
+            for event in reader.read(limit_bytes):
+                self.events += 1
+                yield from reduction.take(event)
+            if reader.offset > start and reader.behind():
+                self.behind = True
+
+    def _start_over(self, offsets: dict[tuple[int, int], int]) -> None:
+        """Forgets what was read since `offsets`; with several ranks, all that was gathered."""
+        if any(reduction.ranks > 1 for reduction in self._attempts.values()):
+            self._readers.clear()
+            self._attempts.clear()
+            return
+        for place, reader in self._readers.items():
+            reader.offset = offsets.get(place, 0)
+
+
+def fold(trial_folder: Path | str, *, ended: bool = False) -> list[Row]:
+    """Folds a trial from cold, all of it: the rows that were new to its row log."""
+    trial = TrialFold(trial_folder)
+    rows = trial.fold(ended=ended)
+    while trial.behind:
+        rows += trial.fold(ended=ended)
+    return rows

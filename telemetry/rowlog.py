@@ -1,0 +1,164 @@
+"""The row log: every metric row of a trial, written down before any sink sees it.
+
+``<trial>/rows.jsonl``, one row a line, append-only. A sink's key is (key, timestamp, step, value),
+so the same row sent again is free and any other digit would double it: rows are therefore reduced
+once, logged, and resent verbatim. Which (key, step) exist follows from this log alone.
+"""
+
+from __future__ import annotations
+
+import os
+from array import array
+from bisect import bisect_left, insort
+from collections.abc import Iterable
+from pathlib import Path
+
+import msgspec
+
+from telemetry import nonfinite
+from telemetry.filesystem import locked, write_all
+
+ROWS_NAME = "rows.jsonl"
+LOCK_NAME = "rows.lock"
+CHUNK_BYTES = 4 * 1024 * 1024
+
+
+class Row(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One metric value at a step, reduced over the ranks that reported it.
+
+    `time_ms` is the event time of rank 0 (of the lowest rank that reported, if rank 0 did not).
+    `value` is never "not measured": such events have no row.
+    """
+
+    key: str
+    step: int
+    time_ms: int
+    value: float | None
+    attempt: int = 0
+    ranks: int = 1
+    """How many ranks' values went into it."""
+    nonfinite: str | None = None
+    """Derived: the name of a value that JSON can't hold (it is null there)."""
+    v: int = 1
+
+    def __post_init__(self) -> None:
+        if self.nonfinite is not None:
+            msgspec.structs.force_setattr(self, "value", nonfinite.value_of(self.nonfinite))
+        elif self.value is not None and not -1.8e308 < self.value < 1.8e308:
+            msgspec.structs.force_setattr(self, "nonfinite", nonfinite.name_of(self.value))
+
+
+class PublishedSteps:
+    """The steps of each key that have a row: eight bytes a row, cheap where steps ascend."""
+
+    def __init__(self) -> None:
+        self._steps: dict[str, array[int]] = {}
+
+    def add(self, key: str, step: int) -> bool:
+        """Notes that (key, step) has a row; False if it had one."""
+        steps = self._steps.get(key)
+        if steps is None:
+            self._steps[key] = array("q", (step,))
+            return True
+        if step > steps[-1]:
+            steps.append(step)
+            return True
+        place = bisect_left(steps, step)
+        if steps[place] == step:
+            return False
+        insort(steps, step)
+        return True
+
+    def __contains__(self, row: tuple[str, int]) -> bool:
+        steps = self._steps.get(row[0])
+        if steps is None or row[1] > steps[-1]:
+            return False
+        return steps[bisect_left(steps, row[1])] == row[1]
+
+    def __len__(self) -> int:
+        return sum(map(len, self._steps.values()))
+
+
+_row_encoder = msgspec.json.Encoder()
+_row_decoder = msgspec.json.Decoder(Row)
+
+
+class RowLog:
+    """The row log of one trial. Several processes may append: a lock, then a re-read."""
+
+    def __init__(self, trial_folder: Path) -> None:
+        self.path = trial_folder / ROWS_NAME
+        self._lock_path = trial_folder / LOCK_NAME
+        self._published = PublishedSteps()
+        self._known_bytes = 0
+        self.unreadable = 0
+
+    def catch_up(self) -> None:
+        """Takes in rows that another process, or an earlier life of this one, has logged."""
+        while True:
+            rows, end = self.read(self._known_bytes)
+            if end == self._known_bytes:
+                return
+            for row in rows:
+                self._published.add(row.key, row.step)
+            self._known_bytes = end
+
+    def append(self, rows: Iterable[Row]) -> list[Row]:
+        """Logs those rows whose (key, step) has none yet, and gives them back.
+
+        A torn last line is cut off first: it was never sent. Raises `OSError` if the disk refuses;
+        then nothing was logged.
+        """
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        with locked(self._lock_path):
+            self.catch_up()
+            handle = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+            try:
+                if os.fstat(handle).st_size != self._known_bytes:
+                    os.ftruncate(handle, self._known_bytes)
+                fresh = self._fresh(rows)
+                data = b"".join(_row_encoder.encode(row) + b"\n" for row in fresh)
+                os.lseek(handle, self._known_bytes, os.SEEK_SET)
+                try:
+                    write_all(handle, data)
+                except OSError:
+                    os.ftruncate(handle, self._known_bytes)
+                    raise
+            finally:
+                os.close(handle)
+            for row in fresh:
+                self._published.add(row.key, row.step)
+            self._known_bytes += len(data)
+        return fresh
+
+    def _fresh(self, rows: Iterable[Row]) -> list[Row]:
+        seen: set[tuple[str, int]] = set()
+        fresh = []
+        for row in rows:
+            place = (row.key, row.step)
+            if place not in self._published and place not in seen:
+                seen.add(place)
+                fresh.append(row)
+        return fresh
+
+    def read(self, offset: int, limit_bytes: int = CHUNK_BYTES) -> tuple[list[Row], int]:
+        """Rows of whole lines from byte `offset` on, and the offset behind them.
+
+        A line that is no row is counted and passed over; where a (key, step) stands twice in a
+        damaged log, both are given, and the reader keeps the first.
+        """
+        try:
+            with open(self.path, "rb") as file:
+                file.seek(offset)
+                data = file.read(limit_bytes)
+        except FileNotFoundError:
+            return [], offset
+        end = data.rfind(b"\n") + 1
+        rows = []
+        for line in data[:end].split(b"\n"):
+            if line:
+                try:
+                    rows.append(_row_decoder.decode(line))
+                except (msgspec.MsgspecError, ValueError):
+                    self.unreadable += 1
+        return rows, offset + end

@@ -1,0 +1,102 @@
+"""What the orchestrator tells telemetry of a study and its trials: plain and frozen."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+
+class StudyRun(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A study instance, as a sink shows it: the parent of its trials' runs.
+
+    `name` is the study's, `instance` is `name-hash`; `note` is Markdown. `folder`, if given, holds
+    the lock and the notes of how far this instance was published.
+    """
+
+    name: str
+    instance: str
+    note: str = ""
+    tags: dict[str, str] = {}
+    params: dict[str, Any] = {}
+    state: str = "running"
+    """running, done, failed or cancelled."""
+    started_ms: int | None = None
+    folder: str | None = None
+
+
+class TrialRun(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A trial of a study instance. `identity` is its hash, `folder` the trial's folder.
+
+    `name` is the run's name (by default the arm and the replicate). `factors` become one tag each,
+    `params` (nested allowed) one parameter per leaf. A `reused` trial was measured by the instance
+    `owner`: it gets a light run, without step rows.
+    """
+
+    identity: str
+    folder: str
+    arm: str
+    replicate: int
+    label: str = ""
+    role: str = "arm"
+    name: str = ""
+    factors: dict[str, str | int | float | bool | None] = {}
+    params: dict[str, Any] = {}
+    tags: dict[str, str] = {}
+    state: str = "running"
+    started_ms: int | None = None
+    reused: bool = False
+    owner: str | None = None
+
+    @property
+    def run_name(self) -> str:
+        """What the run is called."""
+        return self.name or f"{self.arm} · {self.replicate}"
+
+    @property
+    def path(self) -> Path:
+        """The trial's folder."""
+        return Path(self.folder)
+
+
+class TrialEnd(msgspec.Struct, frozen=True, omit_defaults=True):
+    """How a trial ended. All of it must come from the outcome file, so that it is always the same.
+
+    `state` is done, failed, preempted, cancelled or pruned. `ended_ms` is the time of the final
+    rows; `outcome` is the outcome's number, and their step. `artifacts` is a folder to copy.
+    """
+
+    state: str
+    ended_ms: int
+    outcome: int = 0
+    final: dict[str, float | None] = {}
+    best: dict[str, float | None] = {}
+    artifacts: str | None = None
+    attempts: int = 1
+    resumed_at: int | None = None
+    """The step at which the last attempt continued, or None."""
+    failure_kind: str | None = None
+    failure_cause: str | None = None
+    tags: dict[str, str] = {}
+
+    @property
+    def mark(self) -> str:
+        """What tells this end from another of the same trial."""
+        return f"{self.outcome}:{self.state}"
+
+
+def flattened(nested: dict[str, Any], prefix: str = "") -> dict[str, str]:
+    """The leaves of nested dicts under dotted names, as text; lists stay whole.
+
+    >>> flattened({"lora": {"rank": 8}, "seed": None})
+    {'lora.rank': '8', 'seed': 'None'}
+    """
+    flat: dict[str, str] = {}
+    for key, value in nested.items():
+        name = f"{prefix}{key}"
+        if isinstance(value, dict) and value:
+            flat.update(flattened(value, f"{name}."))
+        else:
+            flat[name] = value if isinstance(value, str) else str(value)
+    return flat

@@ -1,0 +1,172 @@
+from __future__ import annotations
+
+import errno
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from telemetry import Emitter, Metrics, SpoolReader, TrialRun, Wake, decode, encode, spool_path
+from workloads.contract import TrialEmitter
+
+
+def steps_of(path: Path) -> list[int | None]:
+    return [e.step for e in SpoolReader(path).read() if isinstance(e.payload, Metrics)]
+
+
+def test_an_event_is_in_the_spool_when_the_call_returns(tmp_path: Path) -> None:
+    path = tmp_path / "spool" / "rank-0000.jsonl"
+    emitter = Emitter(path, trial="t", attempt=0)
+    emitter.metrics({"train/loss": 1}, step=1)
+    emitter.context({"host_params": 3})
+    emitter.trace("dense", {"h": (1, 2)}, step=1, reason="forced")
+    kinds = [event.kind for event in SpoolReader(path).read()]
+    assert kinds == ["mark", "metrics", "context", "trace"]
+    emitter.close()
+    assert [event.seq for event in SpoolReader(path).read()] == [0, 1, 2, 3, 4]
+
+
+def test_a_torn_last_line_is_counted_and_stepped_over(tmp_path: Path) -> None:
+    path = tmp_path / "rank-0000.jsonl"
+    with Emitter(path, trial="t", attempt=0) as first:
+        first.metrics({"a": 1}, step=1)
+    with open(path, "ab") as file:
+        file.write(b'{"v":1,"trial":"t","att')
+    torn = SpoolReader(path)
+    assert len(list(torn.read())) == 3
+    assert torn.unreadable == 0  # it may still be in the writing
+    with Emitter(path, trial="t", attempt=0) as second:
+        second.metrics({"a": 2}, step=2)
+    after = list(torn.read())
+    assert torn.unreadable == 1
+    assert [event.kind for event in after] == ["mark", "metrics", "mark"]
+    assert [event.seq for event in after] == [3, 4, 5]
+    assert after[0].payload.name == "resumed"  # type: ignore[union-attr]
+
+
+class FullDisk:
+    """Stands for `os.write` on a disk with `room` bytes left."""
+
+    def __init__(self, room: int) -> None:
+        self.room, self.write = room, os.write
+
+    def __call__(self, handle: int, data: Any) -> int:
+        if self.room <= 0:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        taken = self.write(handle, bytes(data)[: self.room])
+        self.room -= taken
+        return taken
+
+
+def test_on_a_full_disk_events_wait_and_are_written_later(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "rank-0000.jsonl"
+    emitter = Emitter(path, trial="t", attempt=0, held_limit_bytes=2000, interval_s=60)
+    disk = FullDisk(room=150)
+    monkeypatch.setattr("telemetry.spool.os.write", disk)
+    for step in range(30):
+        emitter.metrics({"a": step}, step=step)
+    emitter.trace("dense", {"too": "much"}, step=30)
+    assert len(steps_of(path)) < 5
+    assert emitter.counters.write_errors >= 1
+    assert emitter.counters.thinned == 1
+    disk.room = 1 << 20
+    emitter.flush()
+    emitter.close()
+    assert steps_of(path) == list(range(30))
+    reader = SpoolReader(path)
+    marks = [e.payload.name for e in reader.read() if e.kind == "mark"]  # type: ignore[union-attr]
+    assert marks == ["started", "thinned", "closed"]
+    assert reader.unreadable == 0
+    assert sum("can't be written" in record.message for record in caplog.records) == 1
+
+
+def test_a_spool_that_cannot_be_made_holds_everything(tmp_path: Path) -> None:
+    (tmp_path / "spool").write_text("a file is in the way")
+    path = tmp_path / "spool" / "rank-0000.jsonl"
+    emitter = Emitter(path, trial="t", attempt=0, interval_s=60)
+    emitter.metrics({"a": 1}, step=1)
+    (tmp_path / "spool").unlink()
+    emitter.close()
+    assert steps_of(path) == [1]
+
+
+def test_a_dead_collector_costs_one_warning(
+    trial: TrialRun, emit: Callable[..., Emitter], caplog: pytest.LogCaptureFixture
+) -> None:
+    def gone(wake: Wake) -> None:
+        raise RuntimeError("actor died")
+
+    emitter = emit(trial, push=gone)
+    for step in range(3):
+        emitter.metrics({"a": 1.0}, step=step)
+        emitter.flush()
+    assert emitter.counters.push_errors == 3
+    assert sum("can't be reached" in record.message for record in caplog.records) == 1
+    assert steps_of(spool_path(trial.path / "attempt-0000", 0)) == [0, 1, 2]
+
+
+def test_a_push_says_what_is_in_the_spool(trial: TrialRun, emit: Callable[..., Emitter]) -> None:
+    wakes: list[Wake] = []
+    emitter = emit(trial, push=wakes.append, interval_s=60)
+    emitter.metrics({"a": 1.0}, step=0)
+    emitter.flush()
+    emitter.flush()
+    assert wakes == [Wake(trial.identity, 0, 0, 1)]
+
+
+def test_nothing_raises_into_training(trial: TrialRun, emit: Callable[..., Emitter]) -> None:
+    class Broken:
+        def __float__(self) -> float:
+            raise RuntimeError("no")
+
+    emitter = emit(trial)
+    emitter.metrics({"a": "text", "b": 2, "c": Broken()}, step=1)  # type: ignore[dict-item]
+    emitter.metrics(None, step=1)  # type: ignore[arg-type]
+    emitter.metrics({"a": 1.0}, step="x")  # type: ignore[arg-type]
+    emitter.context({"x": Broken()})
+    emitter.trace("t", None, step=2)  # type: ignore[arg-type]
+    emitter.close()
+    emitter.metrics({"late": 1.0}, step=9)
+    events = list(SpoolReader(spool_path(trial.path / "attempt-0000", 0)).read())
+    values = [e.payload.values for e in events if isinstance(e.payload, Metrics)]
+    assert values == [{"b": 2.0}]
+    assert emitter.counters.errors >= 3
+
+
+def test_the_quick_way_writes_what_the_contract_says(tmp_path: Path) -> None:
+    path = tmp_path / "rank-0000.jsonl"
+    with Emitter(path, trial='odd "name" é', attempt=3, rank=2) as emitter:
+        emitter.metrics({"a/b": 1e-9, 'q"': 2, "null": 0.0, "é": 1e300}, step=-4)
+        emitter.metrics({"a/b": 1e-9}, step=5)
+        emitter.metrics({}, step=6)
+        emitter.metrics({"a": 0.1}, step=7, epoch=0.5)
+    lines = SpoolReader(path).lines()
+    assert [encode(decode(line)) for line in lines] == lines
+    assert steps_of(path) == [-4, 5, 6, 7]
+
+
+def test_what_a_full_disk_held_at_the_end_is_written_when_there_is_space(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "rank-0000.jsonl"
+    emitter = Emitter(path, trial="t", attempt=0, interval_s=0.05)
+    disk = FullDisk(room=10)
+    monkeypatch.setattr("telemetry.spool.os.write", disk)
+    emitter.metrics({"a": 1.0}, step=1)
+    emitter.close()
+    assert steps_of(path) == []
+    disk.room = 1 << 20
+    deadline = time.monotonic() + 5
+    while len(SpoolReader(path).lines()) < 3 and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert [event.kind for event in SpoolReader(path).read()] == ["mark", "metrics", "mark"]
+
+
+def test_it_is_what_workloads_see(tmp_path: Path) -> None:
+    emitter: TrialEmitter = Emitter(tmp_path / "rank-0000.jsonl", trial="t", attempt=0)
+    emitter.metrics({"a": None}, step=1, epoch=0.5)

@@ -1,0 +1,188 @@
+from __future__ import annotations
+
+import errno
+import math
+import os
+from collections.abc import Callable
+
+import pytest
+
+from telemetry import Emitter, SpoolReader, TrialFold, TrialRun, fold, spool_path
+from telemetry.rowlog import PublishedSteps, Row, RowLog
+
+Emit = Callable[..., Emitter]
+
+
+def table(rows: list[Row]) -> dict[tuple[str, int], float | None]:
+    assert len({(row.key, row.step) for row in rows}) == len(rows)
+    return {(row.key, row.step): row.value for row in rows}
+
+
+def test_folding_again_adds_nothing(trial: TrialRun, emit: Emit) -> None:
+    emitter = emit(trial)
+    emitter.metrics({"a": 1.0, "b": None}, step=1)
+    incremental = TrialFold(trial.path)
+    assert table(incremental.fold()) == {("a", 1): 1.0}
+    emitter.metrics({"a": math.nan, "b": 0.0}, step=2)
+    rows = table(incremental.fold())
+    assert math.isnan(rows["a", 2] or 0.0)
+    assert rows["b", 2] == 0.0
+    assert incremental.fold() == []
+    assert fold(trial.path) == []
+    logged, _ = RowLog(trial.path).read(0)
+    assert len(logged) == 3
+    assert math.isnan(logged[1].value or 0.0)
+
+
+def test_a_row_has_the_time_of_its_event(trial: TrialRun, emit: Emit) -> None:
+    emit(trial).metrics({"a": 1.0}, step=1)
+    (event,) = [
+        e
+        for e in SpoolReader(spool_path(trial.path / "attempt-0000", 0)).read()
+        if e.kind == "metrics"
+    ]
+    assert fold(trial.path)[0].time_ms == event.time_ms
+
+
+def test_where_attempts_overlap_the_first_row_stays(trial: TrialRun, emit: Emit) -> None:
+    first, second = emit(trial, 0), emit(trial, 1)
+    for step in (1, 2, 3):
+        first.metrics({"a": step}, step=step)
+    for step in (2, 3, 4):
+        second.metrics({"a": step * 10}, step=step)
+    rows = table(fold(trial.path))
+    assert rows == {("a", 1): 1.0, ("a", 2): 2.0, ("a", 3): 3.0, ("a", 4): 40.0}
+
+
+def test_an_earlier_attempt_is_read_to_its_end_before_a_later_one(
+    trial: TrialRun, emit: Emit
+) -> None:
+    first, second = emit(trial, 0), emit(trial, 1)
+    for step in range(100):
+        first.metrics({"a": 1.0}, step=step)
+        second.metrics({"a": 2.0}, step=step)
+    chunked = TrialFold(trial.path)
+    rows = chunked.fold(limit_bytes=1000)
+    while chunked.behind:
+        rows += chunked.fold(limit_bytes=1000)
+    assert table(rows) == {("a", step): 1.0 for step in range(100)}
+
+
+def test_ranks_are_reduced_as_declared_and_their_spread_is_kept(
+    trial: TrialRun, emit: Emit
+) -> None:
+    reducers = {"sum": "sum", "min": "min", "max": "max", "last": "last"}
+    ranks = [emit(trial, rank=rank, ranks=2, reducers=reducers) for rank in (0, 1)]
+    keys = ("mean", "sum", "min", "max")
+    ranks[0].metrics(dict.fromkeys(keys, 1.0), step=1)
+    folding = TrialFold(trial.path)
+    assert folding.fold() == []  # rank 1 has not reported
+    ranks[1].metrics({**dict.fromkeys(keys, 3.0), "only_1": 7.0}, step=1)
+    rows = folding.fold()
+    found = table(rows)
+    assert [found[key, 1] for key in keys] == [2.0, 4.0, 1.0, 3.0]
+    assert found["mean/spread", 1] == 2.0
+    assert ("only_1", 1) not in found
+    assert {row.ranks for row in rows} == {2}
+    for emitter in ranks:
+        emitter.close()
+    assert table(folding.fold()) == {("only_1", 1): 7.0}
+
+
+def test_a_diverged_rank_shows_in_the_row(trial: TrialRun, emit: Emit) -> None:
+    for rank, value in enumerate((1.0, math.nan)):
+        emit(trial, rank=rank, ranks=2, reducers={"b": "min"}).metrics(
+            {"a": value, "b": value, "c": None if rank else 5.0}, step=1
+        )
+    rows = table(fold(trial.path))
+    assert math.isnan(rows["a", 1] or 0.0)
+    assert math.isnan(rows["b", 1] or 0.0)
+    assert math.isnan(rows["a/spread", 1] or 0.0)
+    assert rows["c", 1] == 5.0
+
+
+def test_a_rank_that_never_reports_holds_a_step_for_a_while_only(
+    trial: TrialRun, emit: Emit
+) -> None:
+    emit(trial, rank=0, ranks=2).metrics({"a": 1.0}, step=1)
+    assert TrialFold(trial.path).fold() == []
+    assert table(TrialFold(trial.path, rank_timeout_s=-1).fold()) == {("a", 1): 1.0}
+
+
+def test_a_partial_step_of_a_dead_attempt_is_taken_from_the_next_one(
+    trial: TrialRun, emit: Emit
+) -> None:
+    emit(trial, 0, rank=0, ranks=2).metrics({"a": 1.0}, step=1)
+    for rank in (0, 1):
+        emit(trial, 1, rank=rank, ranks=2).metrics({"a": 4.0}, step=1)
+    rows = TrialFold(trial.path, rank_timeout_s=-1).fold(ended=True)
+    assert table(rows) == {("a", 1): 4.0, ("a/spread", 1): 0.0}
+
+
+def test_a_torn_row_log_is_repaired(trial: TrialRun, emit: Emit) -> None:
+    emitter = emit(trial)
+    emitter.metrics({"a": 1.0}, step=1)
+    fold(trial.path)
+    log = trial.path / "rows.jsonl"
+    with open(log, "ab") as file:
+        file.write(b'{"key":"a","step":2,"ti')
+    emitter.metrics({"a": 2.0}, step=2)
+    assert table(fold(trial.path)) == {("a", 2): 2.0}
+    rows, _ = RowLog(trial.path).read(0)
+    assert table(rows) == {("a", 1): 1.0, ("a", 2): 2.0}
+    assert log.read_bytes().count(b"\n") == 2
+
+
+def test_two_folders_of_one_trial_log_each_row_once(trial: TrialRun, emit: Emit) -> None:
+    emitter = emit(trial)
+    one, other = TrialFold(trial.path), TrialFold(trial.path)
+    for step in range(6):
+        emitter.metrics({"a": step}, step=step)
+        (one if step % 2 else other).fold()
+    one.fold()
+    other.fold()
+    assert len(table(RowLog(trial.path).read(0)[0])) == 6
+
+
+def test_published_steps_take_any_order() -> None:
+    steps = PublishedSteps()
+    assert [steps.add("a", step) for step in (5, 7, 6, 7, 5, 1)] == [True] * 3 + [False] * 2 + [
+        True
+    ]
+    assert ("a", 6) in steps
+    assert ("a", 8) not in steps
+    assert ("b", 6) not in steps
+    assert len(steps) == 4
+
+
+def test_ranks_that_are_read_in_pieces_are_still_reduced_whole(trial: TrialRun, emit: Emit) -> None:
+    for rank in (0, 1):
+        emitter = emit(trial, rank=rank, ranks=2, interval_s=60)
+        for step in range(300):
+            emitter.metrics({"long/name" * (1 + 9 * rank): 1.0, "a": rank}, step=step)
+    folding = TrialFold(trial.path, rank_timeout_s=-1)
+    rows = folding.fold(limit_bytes=4000)
+    while folding.behind:
+        rows += folding.fold(limit_bytes=4000)
+    assert {row.value for row in rows if row.key == "a"} == {0.5}
+    assert sum(row.key == "a" for row in rows) == 300
+
+
+def test_a_row_log_that_cannot_be_written_is_tried_again(
+    trial: TrialRun, emit: Emit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    emitter = emit(trial)
+    folding = TrialFold(trial.path)
+    for step in range(3):
+        emitter.metrics({"a": step}, step=step)
+        with monkeypatch.context() as full:
+            full.setattr("telemetry.rowlog.write_all", half_written)
+            with pytest.raises(OSError, match="No space"):
+                folding.fold()
+        assert [row.step for row in folding.fold()] == [step]
+    assert len(table(RowLog(trial.path).read(0)[0])) == 3
+
+
+def half_written(handle: int, data: bytes) -> None:
+    os.write(handle, data[: len(data) // 2])
+    raise OSError(errno.ENOSPC, "No space left on device")
