@@ -1,0 +1,25 @@
+"""Tasks shared by the workloads: questions and texts, their splits, prompts and scores."""
+
+from workloads.datasets.examples import Example, Task, TaskData
+from workloads.datasets.prompts import fit_prompt, qa_prompt
+from workloads.datasets.scoring import exact_match, f1, normalized
+from workloads.datasets.sources import Source, fingerprint, resolve_data
+from workloads.datasets.tasks import TASKS, load_task
+from workloads.datasets.texts import Window
+
+__all__ = [
+    "TASKS",
+    "Example",
+    "Source",
+    "Task",
+    "TaskData",
+    "Window",
+    "exact_match",
+    "f1",
+    "fingerprint",
+    "fit_prompt",
+    "load_task",
+    "normalized",
+    "qa_prompt",
+    "resolve_data",
+]

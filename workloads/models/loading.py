@@ -1,0 +1,104 @@
+"""Models and tokenizers in memory: safetensors only, no remote code."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from workloads.errors import InputError, did_you_mean
+from workloads.models.reference import ModelRef, resolve_model
+
+if TYPE_CHECKING:
+    import torch
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+
+def load_model(
+    ref: ModelRef | str, dtype: str = "float32", device: str | torch.device | None = None
+) -> PreTrainedModel:
+    """The causal language model, in evaluation mode.
+
+    dtype: `float32`, `bfloat16`, `float16` or `float64`. device: None leaves it on the CPU.
+    InputError when the weights are not safetensors or cannot be loaded.
+    """
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    valid = {name: getattr(torch, name) for name in ("float32", "bfloat16", "float16", "float64")}
+    if dtype not in valid:
+        raise InputError(f"dtype {dtype!r} is not known; {did_you_mean(dtype, valid)}")
+    model_ref = resolve_model(ref) if isinstance(ref, str) else ref
+    try:
+        with _no_progress_bar():
+            model = AutoModelForCausalLM.from_pretrained(
+                model_ref.source, dtype=valid[dtype], use_safetensors=True, **_where(model_ref)
+            )
+    except (OSError, ValueError, KeyError, RuntimeError) as error:
+        raise InputError(
+            f"model {model_ref.given} cannot be loaded ({_first_line(error)}); valid: a causal "
+            "language model that transformers knows, with config.json and *.safetensors"
+        ) from error
+    if device is not None:
+        model = model.to(device)
+    loaded: PreTrainedModel = model.eval()
+    return loaded
+
+
+def load_tokenizer(ref: ModelRef | str) -> PreTrainedTokenizerBase:
+    """The model's tokenizer, with a pad token (the end token where it has none of its own).
+
+    InputError when the model comes without a tokenizer.
+    """
+    from transformers import AutoTokenizer
+
+    model_ref = resolve_model(ref) if isinstance(ref, str) else ref
+    advice = "valid: a model folder with tokenizer.json and tokenizer_config.json; copy them there"
+    if model_ref.path is not None and not _has_tokenizer(model_ref):
+        raise InputError(f"{model_ref.path} has no tokenizer; {advice}")
+    try:
+        tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(
+            model_ref.source, **_where(model_ref)
+        )
+    except Exception as error:
+        raise InputError(
+            f"the tokenizer of {model_ref.given} cannot be loaded ({_first_line(error)}); {advice}"
+        ) from error
+    if tokenizer.pad_token is None:
+        if tokenizer.eos_token is None:
+            raise InputError(
+                f"the tokenizer of {model_ref.given} has neither pad nor end token; name one of "
+                "them in its tokenizer_config.json"
+            )
+        tokenizer.pad_token = tokenizer.eos_token
+    return tokenizer
+
+
+@contextmanager
+def _no_progress_bar() -> Iterator[None]:
+    from transformers.utils import logging
+
+    shown = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
+            logging.enable_progress_bar()
+
+
+def _where(ref: ModelRef) -> dict[str, Any]:
+    if ref.path is not None:
+        return {"local_files_only": True}
+    return {"revision": ref.revision}
+
+
+def _has_tokenizer(ref: ModelRef) -> bool:
+    assert ref.path is not None
+    names = ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt", "spiece.model")
+    return any((ref.path / name).is_file() for name in names)
+
+
+def _first_line(error: BaseException) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[0][:200] if lines else type(error).__name__
