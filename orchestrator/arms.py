@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from orchestrator.errors import UsageError
 from orchestrator.study_file import ArmFile, Configurations, Grid, Role, Search
 
 
@@ -23,16 +24,25 @@ class Arm:
 
 
 def arms_of(design: Configurations | Grid | Search) -> Iterator[Arm]:
-    """The arms that are known before anything runs, listed ones first."""
+    """The arms that are known before anything runs, listed ones first.
+
+    Raises `UsageError` for a grid whose points cannot be told apart by name.
+    """
     for listed in design.arms:
         yield _listed(listed)
     if isinstance(design, Grid):
-        taken = {listed.name for listed in design.arms}
+        listed_names = {listed.name for listed in design.arms}
+        seen: set[str] = set()
         names = list(design.factors)
         for levels in itertools.product(*design.factors.values()):
             point = dict(zip(names, levels, strict=True))
             name = arm_name(point)
-            if name not in taken:
+            if name in seen:
+                raise UsageError(
+                    f"Two points of the grid are both called '{name}': give levels that differ."
+                )
+            seen.add(name)
+            if name not in listed_names:
                 yield Arm(name, "arm", point)
 
 

@@ -26,11 +26,14 @@ class BusyError(OrreryError):
     """Another live process holds what was asked for."""
 
 
-def unknown(what: str, given: str, valid: Iterable[str], hint: str = "") -> str:
-    """One line for a name that is not known, with the nearest match and the valid names."""
+def unknown(what: str, given: str, valid: Iterable[str], hint: str = "", under: str = "") -> str:
+    """One line for a name that is not known, with the nearest match and the valid names.
+
+    `under` is the dotted place of `given`: shown, but no part of the name.
+    """
     names = sorted(valid)
     near = difflib.get_close_matches(given, names, n=1, cutoff=0.5)
     guess = f" Did you mean '{near[0]}'?" if near else ""
     shown = ", ".join(names[:12]) + (f" … ({len(names)} in all)" if len(names) > 12 else "")
     tail = f" {hint}" if hint else ""
-    return f"Unknown {what} '{given}'.{guess} Valid: {shown or 'none'}.{tail}"
+    return f"Unknown {what} '{under}{given}'.{guess} Valid: {shown or 'none'}.{tail}"

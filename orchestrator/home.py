@@ -1,10 +1,10 @@
-"""Where things are kept: the folders of an `ORRERY_HOME`, and files that appear whole or not at all.
+"""Where things are kept: an `ORRERY_HOME`, with files that appear whole or not at all.
 
-    trials/<identity>/            identity.json   outcome-0000.json
-          attempt-0000/           claim.json   spool/   checkpoint/   artifacts/
-    studies/<study>-<hash>/       study.yaml   plan.json   report/
-    ledger.db                     an index over the files
-    mlflow.db, mlartifacts/       a view of them
+trials/<identity>/            identity.json   outcome-0000.json
+      attempt-0000/           claim.json   spool/   checkpoint/   artifacts/
+studies/<study>-<hash>/       study.yaml   plan.json   report/
+ledger.db                     an index over the files
+mlflow.db, mlartifacts/       a view of them
 """
 
 from __future__ import annotations

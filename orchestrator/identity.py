@@ -1,6 +1,6 @@
 """A trial's identity: the hash of what it computes.
 
-    identity = sha256(canonical JSON of {identity_version, workload, workload_version, config, seed})
+    identity = sha256(JSON of {identity_version, workload, workload_version, config, seed})
 
 cut to 20 hexadecimal digits. In `config`, an `Input` field holds its fingerprint, an `Observed`
 field is absent, and a field that holds its `IdentityDefault` is absent.
@@ -64,9 +64,7 @@ def observed_config(config: WorkloadConfig) -> dict[str, Any]:
     return config.model_dump(mode="json", include=names)
 
 
-def document(
-    workload: str, version: int, config: Mapping[str, Any], seed: int
-) -> dict[str, Any]:
+def document(workload: str, version: int, config: Mapping[str, Any], seed: int) -> dict[str, Any]:
     """What is hashed, as it is written to identity.json."""
     return {
         "identity_version": IDENTITY_VERSION,

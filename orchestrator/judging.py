@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from orchestrator.errors import UsageError
 from orchestrator.planning import Plan, PlannedTrial
 from orchestrator.score_files import read_scores
+from orchestrator.searching import WINNER
 from orchestrator.verdict import (
     ArmScores,
     ReplicateScores,
@@ -56,7 +57,7 @@ def evidence(study: Study, plan: Plan) -> list[ArmScores]:
     for item in plan.trials:
         if item.trial.role != "proposal":
             by_arm.setdefault(item.trial.arm, []).append(item)
-    return [
+    found = [
         ArmScores(
             arm=name,
             role=items[0].trial.role,  # type: ignore[arg-type]
@@ -65,6 +66,10 @@ def evidence(study: Study, plan: Plan) -> list[ArmScores]:
         )
         for name, items in by_arm.items()
     ]
+    if study.searching is not None and WINNER not in by_arm:  # the search goes on
+        ahead = tuple(ReplicateScores(seed=seed) for seed in study.file.seeds)
+        found.append(ArmScores(WINNER, "arm", ahead))
+    return found
 
 
 def _replicate(study: Study, rule: Rule, item: PlannedTrial) -> ReplicateScores:
@@ -184,5 +189,3 @@ def _rule(study: Study) -> Rule:
 
 def _real_setting(study: Study, plan: Plan) -> bool:
     return bool(plan.trials) and study.workload.real_setting(plan.trials[0].trial.config)
-
-

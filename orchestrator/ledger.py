@@ -229,7 +229,7 @@ class Ledger:
             connection.close()
 
     def _open(self) -> sqlite3.Connection:
-        """The index; one of another version, or that is no database, is made again, not repaired."""
+        """The index; one of another version, or that is no database, is made again."""
         connection = sqlite3.connect(self.home.ledger, timeout=10)
         try:
             version = connection.execute("PRAGMA user_version").fetchone()[0]

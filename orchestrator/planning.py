@@ -83,10 +83,12 @@ def make_plan(
     *,
     covers: Any,
     code_digest: str,
-    selection: Selection = Selection(),  # noqa: B008  (frozen)
+    selection: Selection = Selection(),
     proposals_left: int = 0,
+    pruned: Collection[str] = (),
 ) -> Plan:
-    """Subtracts what is known. `covers(observed, asked)` says whether an outcome suffices.
+    """Subtracts what is known. `covers(observed, asked)` says whether an outcome suffices;
+    `pruned` are the trials that a scheduler has ended for this study.
 
     Raises `UsageError` for an arm that the study does not have.
     """
@@ -101,7 +103,11 @@ def make_plan(
     chosen: set[str] = set()
     other_code = 0
     for trial in wanted:
-        item = _decide(trial, records[trial.identity], covers, code_digest, selection)
+        record = records[trial.identity]
+        if trial.identity in pruned and record.outcome is None:
+            item = PlannedTrial(trial, record, "known", "pruned", 0, "ended by the scheduler")
+        else:
+            item = _decide(trial, record, covers, code_digest, selection)
         outcome = item.record.outcome
         if item.action == "known" and outcome is not None:
             other_code += outcome.provenance.code_digest != code_digest
@@ -163,11 +169,7 @@ def _select(item: PlannedTrial, selection: Selection, chosen: set[str]) -> Plann
     identity = item.trial.identity
     only = selection.only
     left_out = bool(only) and not any(_means(name, item.trial) for name in only)
-    over = (
-        selection.limit is not None
-        and identity not in chosen
-        and len(chosen) >= selection.limit
-    )
+    over = selection.limit is not None and identity not in chosen and len(chosen) >= selection.limit
     if left_out or over:
         return PlannedTrial(
             item.trial, item.record, "left", item.state, item.outcome_number, item.why

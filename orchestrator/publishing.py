@@ -9,7 +9,15 @@ from typing import TYPE_CHECKING
 from orchestrator.attempts import attempts
 from orchestrator.home import Home
 from orchestrator.planning import Plan, PlannedTrial
-from telemetry import MlflowSink, PublishReport, StudyRun, TrialEnd, TrialRun, publish_study, run_ids
+from telemetry import (
+    MlflowSink,
+    PublishReport,
+    StudyRun,
+    TrialEnd,
+    TrialRun,
+    publish_study,
+    run_ids,
+)
 
 if TYPE_CHECKING:
     from orchestrator.study import Study
@@ -47,7 +55,7 @@ def trial_run(study: Study, item: PlannedTrial) -> TrialRun:
     """The child run of a trial; a light one if another study has measured it."""
     trial = item.trial
     owner = item.record.outcome.study if item.record.outcome else None
-    reused = owner is not None and owner != study.instance and item.action == "known"
+    reused = owner is not None and owner != study.instance and item.state != "running"
     return TrialRun(
         identity=trial.identity,
         folder=str(study.home.trial(trial.identity)),
@@ -78,7 +86,7 @@ def trial_end(study: Study, item: PlannedTrial) -> TrialEnd | None:
             artifacts=str(folder / outcome.artifacts) if outcome.artifacts else None,
             attempts=outcome.attempt + 1,
             resumed_at=outcome.resumed_at_step,
-            tags={flag: "true" for flag in outcome.flags},
+            tags=dict.fromkeys(outcome.flags, "true"),
         )
     tries = attempts(folder)
     end = tries[-1].end() if tries else None
@@ -113,9 +121,7 @@ def publish(
     """Brings MLflow to the state of the files. Doing it twice adds nothing."""
     trials = [(trial_run(study, item), trial_end(study, item)) for item in each_once(plan)]
     parent = study_run(study, plan, verdict, state)
-    return publish_study(
-        parent, trials, sink_of(study.home), artifacts=artifacts, archive=archive
-    )
+    return publish_study(parent, trials, sink_of(study.home), artifacts=artifacts, archive=archive)
 
 
 def state_of(plan: Plan) -> str:

@@ -74,6 +74,8 @@ class Outcome(msgspec.Struct, frozen=True):
     finished_at_s: float
     metrics: dict[str, float | str | None] = {}
     """Non-finite values are kept as the text `nan`, `inf` or `-inf`."""
+    reported: dict[str, float | str | None] = {}
+    """The last values that the trial reported while it ran: what a search learns from."""
     observed: dict[str, Any] = {}
     flags: list[str] = []
     notes: list[str] = []
@@ -84,16 +86,21 @@ class Outcome(msgspec.Struct, frozen=True):
     version: int = RECORD_VERSION
 
     def values(self) -> dict[str, float | None]:
-        """Metrics as numbers, non-finite ones included."""
-        return {
-            name: float(value) if isinstance(value, str) else value
-            for name, value in self.metrics.items()
-        }
+        """Final metrics as numbers, non-finite ones included."""
+        return {name: _number(value) for name, value in self.metrics.items()}
+
+    def search_value(self, metric: str) -> float | None:
+        """The last reported value of a metric, else its final one; None if there is neither."""
+        return _number(self.reported.get(metric, self.metrics.get(metric)))
 
 
 def encode(record: msgspec.Struct) -> bytes:
     """Readable JSON with a newline at its end."""
     return msgspec.json.format(msgspec.json.encode(record), indent=1) + b"\n"
+
+
+def _number(value: float | str | None) -> float | None:
+    return float(value) if isinstance(value, str) else value
 
 
 def storable(value: float | None) -> float | str | None:

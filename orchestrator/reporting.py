@@ -1,4 +1,4 @@
-"""A study's report folder: the verdict as tables, plots and pages, and the workload's own summary."""
+"""A study's report folder: verdict, tables, plots, pages, and the workload's own summary."""
 
 from __future__ import annotations
 

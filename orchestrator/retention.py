@@ -28,12 +28,23 @@ def collect_garbage(home: str | Path | None = None, *, dry_run: bool = False) ->
     """
     place = Home.find(home)
     total, removed = 0, []
+    if not dry_run:
+        _archive_spools(place)
     for path in _garbage(place):
         total += sum(f.lstat().st_size for f in path.rglob("*") if f.is_file())
         removed.append(path)
         if not dry_run:
             shutil.rmtree(path, ignore_errors=True)
     return Freed(total, tuple(removed))
+
+
+def _archive_spools(home: Home) -> None:
+    """Puts events that still stand in spools into Parquet: a driver may have died before that."""
+    from telemetry import archive_events
+
+    for folder in home.trials.iterdir() if home.trials.is_dir() else ():
+        if read_trial(home, folder.name).state == "done":
+            archive_events(folder, remove_spools=True)
 
 
 def _garbage(home: Home) -> Iterator[Path]:

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from rich.console import Console
 
+    from cluster import Resources as ClusterResources
     from orchestrator.engine.feed import TicketSource
     from orchestrator.study import Study
     from orchestrator.verdict import Verdict
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
 
 FOLLOW_EVERY_S = 1.0
 DRAIN_LIMIT_S = 120.0
+RELEASE_LIMIT_S = 10.0
 CLUSTERS = ("local",)
 
 
@@ -90,29 +92,50 @@ def run_study(
     console = console or _default_console()
     study.home.writable()
     selection = Selection(tuple(only), limit, again, same_code, retry)
+    passed = _pass(study, selection, console)
+    while passed.followed and not passed.interrupted:  # its driver may have died: go on ourselves
+        selection = _without_repeats(selection)
+        passed = _pass(study, selection, console)
+    after = study.plan(_without_repeats(selection))
+    report, left = StudyReport(study.folder / "report", None, ()), dict(passed.left)
+    if not passed.interrupted:
+        report = report_study(study, after)
+        left |= publish(study, after, report.verdict, state_of(after), report.folder).left
+    seconds = time.monotonic() - began
+    return RunReport(study, after, report, passed.ran, passed.interrupted, seconds, left)
+
+
+@dataclass(frozen=True)
+class _Passed:
+    """What one pass over a study came to."""
+
+    ran: int = 0
+    interrupted: bool = False
+    followed: bool = False
+    """Another driver had the study: it was watched until it ended."""
+    left: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    """What telemetry could not publish, and why."""
+
+
+def _pass(study: Study, selection: Selection, console: Console) -> _Passed:
     plan = study.plan(selection)
     study.maker.check(item.trial for item in plan.to_run)
     _write_plan(study, plan)
     for note in plan.notes:
         console.print(f"[dim]{note}[/]", highlight=False)
-    interrupted, left, ran = False, {}, 0
-    if plan.to_run or _proposals(plan, selection):
-        try:
-            with _seat(study) as seat:
-                outcome = _Run(study, selection, console, seat).carry_out(plan)
-                interrupted, left, ran = outcome
-        except BusyError:
-            interrupted = _follow(study, console)
-    elif any(item.action == "running" for item in plan.trials):
-        interrupted = _follow(study, console)
-    # what is left to do after this run is told without the wish to run things again
-    after = study.plan(dataclasses.replace(selection, again=False, same_code=False, retry=False))
-    report = report_study(study, after)
-    if not interrupted:
-        left = {**left, **publish(study, after, report.verdict, state_of(after), report.folder).left}
-    return RunReport(
-        study, after, report, ran, interrupted, time.monotonic() - began, left
-    )
+    elsewhere = any(item.action == "running" for item in plan.trials)
+    if not (plan.to_run or elsewhere or _proposals(plan, selection)):
+        return _Passed()
+    try:
+        with _seat(study):
+            return _Run(study, selection, console).carry_out(plan)
+    except BusyError:
+        return _Passed(interrupted=_follow(study, console), followed=True)
+
+
+def _without_repeats(selection: Selection) -> Selection:
+    """The same without the wish to run things again: what is left to do after they have run."""
+    return dataclasses.replace(selection, again=False, same_code=False, retry=False)
 
 
 def _proposals(plan: Plan, selection: Selection) -> int:
@@ -140,10 +163,8 @@ def _seat(study: Study) -> Iterator[HeldAttempt]:
 class _Run:
     """One run of a driver that holds the study's seat."""
 
-    def __init__(
-        self, study: Study, selection: Selection, console: Console, seat: HeldAttempt
-    ) -> None:
-        self.study, self.selection, self.console, self.seat = study, selection, console, seat
+    def __init__(self, study: Study, selection: Selection, console: Console) -> None:
+        self.study, self.selection, self.console = study, selection, console
         self.provenance = provenance(study.code_digest)
         self.ran = 0
         self.client: CollectorClient | None = None
@@ -152,15 +173,16 @@ class _Run:
         self.progress: Progress | None = None
         self.out: dict[str, Ticket] = {}
 
-    def carry_out(self, plan: Plan) -> tuple[bool, dict[str, str], int]:
-        """Interrupted or not; what telemetry could not be published; how many attempts ended."""
+    def carry_out(self, plan: Plan) -> _Passed:
         from cluster import ClusterError, LocalCluster
 
         left: dict[str, str] = {}
         cluster = LocalCluster()
         with _interrupt_on_terminate():
             try:
-                with self.console.status("starting Ray …") if self.console.is_terminal else _quiet():
+                with (
+                    self.console.status("starting Ray …") if self.console.is_terminal else _quiet()
+                ):
                     offered = cluster.__enter__()
             except ClusterError as error:
                 raise UsageError(str(error)) from error
@@ -171,9 +193,9 @@ class _Run:
             finally:
                 cluster.__exit__(None, None, None)
                 self._release()
-        return interrupted, left, self.ran
+        return _Passed(self.ran, interrupted, left=left)
 
-    def _places(self, offered: Any) -> int:
+    def _places(self, offered: ClusterResources) -> int:
         """How many trials run at once. Raises `UsageError` if not even one fits."""
         wanted = self.study.file.resources
         places = offered.fits(wanted.cpus, wanted.gpus)
@@ -198,8 +220,7 @@ class _Run:
                 if self.study.searching is not None and not self.selection.only:
                     self._search(places)
                     plan = self.study.plan(self.selection)
-                listed = [item for item in plan.to_run if item.trial.role != "proposal"]
-                self._engine(self._tickets(listed), places)
+                self._engine(self._tickets(_listed(plan)), places)
         except KeyboardInterrupt:
             return True
         return False
@@ -207,16 +228,14 @@ class _Run:
     def _search(self, places: int) -> None:
         design = self.study.searching
         assert design is not None
-        source = SearchTickets(self.study, design, self._search_ticket)
+        source = SearchTickets(self.study, design, self._search_ticket, self.selection.limit)
         self._engine(source, places, scheduled=True)
 
     def _tickets(self, items: Sequence[PlannedTrial]) -> TicketSource:
         from orchestrator.engine.feed import ListedTickets
 
         self.trials |= {item.trial.identity: item for item in items}
-        return ListedTickets.of(
-            self._ticket(item.trial, item.outcome_number) for item in items
-        )
+        return ListedTickets.of(self._ticket(item.trial, item.outcome_number) for item in items)
 
     def _search_ticket(self, trial: Trial, ordinal: int) -> Ticket:
         self.trials[trial.identity] = trial
@@ -318,14 +337,26 @@ class _Run:
 
     def _release(self) -> None:
         """Ends the attempts whose workers went away with this run's Ray: they can be resumed."""
+        deadline = time.monotonic() + RELEASE_LIMIT_S
         for ticket in self.out.values():
             tries = attempts(self.study.home.trial(ticket.identity))
-            if not tries:
+            claim = tries[-1].claim() if tries else None
+            if claim is None or claim.study != self.study.instance:
                 continue
-            claim = tries[-1].claim()
-            ours = claim is not None and claim.study == self.study.instance
-            if ours and tries[-1].life() == "dead":
+            while tries[-1].life() != "dead" and time.monotonic() < deadline:
+                time.sleep(0.1)
+            if tries[-1].life() == "dead":
                 tries[-1].finish("preempted")
+
+
+def _listed(plan: Plan) -> list[PlannedTrial]:
+    """What goes out by list: the missing trials, and those that another study's run works on, so
+    that this one waits for them. A search hands out its proposals itself."""
+    first: dict[str, PlannedTrial] = {}
+    for item in plan.trials:
+        if item.action in ("run", "running") and item.trial.role != "proposal":
+            first.setdefault(item.trial.identity, item)
+    return list(first.values())
 
 
 @contextmanager

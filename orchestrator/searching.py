@@ -44,7 +44,7 @@ def search_arms(study: Study, design: Search) -> list[Arm]:
             if found.state != "failed":
                 return arms
             continue
-        value = found.outcome.values().get(design.metric)
+        value = found.outcome.search_value(design.metric)
         if value is not None and value == value:
             values[proposal.ordinal] = value
     if values:
@@ -67,12 +67,22 @@ class SearchTickets:
     study: Study
     design: Search
     ticket_of: Callable[[Trial, int], Ticket]
+    limit: int | None = None
+    """At most so many tickets in this run; the search goes on in the next."""
+    handed_out: int = 0
     _searcher: Searcher | None = None
     _unfinished: deque[tuple[int, Trial]] = field(default_factory=deque)
     _next_ordinal: int = 0
     _reports: dict[int, tuple[int, float | None]] = field(default_factory=dict)
 
     def next(self) -> Ticket | None:
+        if self._at_limit():
+            return None
+        ticket = self._next()
+        self.handed_out += ticket is not None
+        return ticket
+
+    def _next(self) -> Ticket | None:
         searcher = self._replayed()
         if self._unfinished:
             ordinal, trial = self._unfinished.popleft()
@@ -86,7 +96,12 @@ class SearchTickets:
         return None
 
     def exhausted(self) -> bool:
-        return not self._unfinished and self._next_ordinal >= self.design.budget
+        self._replayed()
+        left = bool(self._unfinished) or self._next_ordinal < self.design.budget
+        return not left or self._at_limit()
+
+    def _at_limit(self) -> bool:
+        return self.limit is not None and self.handed_out >= self.limit
 
     def reported(self, ticket: Ticket, step: int, metrics: Mapping[str, float | None]) -> None:
         """Remembers the last intermediate value, which a pruned trial is judged by."""
@@ -165,4 +180,4 @@ class SearchTickets:
 
     def _value(self, identity: str) -> float | None:
         outcome = self.study.ledger.records([identity])[identity].outcome
-        return None if outcome is None else outcome.values().get(self.design.metric)
+        return None if outcome is None else outcome.search_value(self.design.metric)

@@ -39,7 +39,9 @@ if TYPE_CHECKING:
 def shipped_studies() -> dict[str, Path]:
     """Study files that registered workloads ship, by study name."""
     return {
-        path.stem: path for folder in study_folders().values() for path in sorted(folder.glob("*.yaml"))
+        path.stem: path
+        for folder in study_folders().values()
+        for path in sorted(folder.glob("*.yaml"))
     }
 
 
@@ -81,6 +83,7 @@ class Study:
         data, where = _read(study)
         data = with_settings(with_preset(data, preset), settings or {})
         file: StudyFile = validated(StudyFile, data, where)
+        _check_comparator(file, where)
         made = cls(file, Home.find(home), preset, dict(settings or {}))
         return made._with_absolute_inputs()
 
@@ -164,9 +167,12 @@ class Study:
         """What would run. Loads no torch while every trial is known. Raises `UsageError`."""
         arms = self.arms()
         design = self.searching
-        left = 0
+        left, pruned = 0, set[str]()
         if design is not None:
-            left = max(0, design.budget - len(SearchList(self.folder).proposals()))
+            record = SearchList(self.folder)
+            left = max(0, design.budget - len(record.proposals()))
+            ended = record.pruned()
+            pruned = {p.identity for p in record.proposals() if p.identity and p.ordinal in ended}
         return make_plan(
             self.maker.trials(arms, self.file.seeds),
             arms,
@@ -175,6 +181,7 @@ class Study:
             code_digest=self.code_digest,
             selection=selection,
             proposals_left=left,
+            pruned=pruned,
         )
 
     def run(self, on: str = "local", **options: Any) -> RunReport:
@@ -215,6 +222,19 @@ class Study:
         )
 
 
+def _check_comparator(file: StudyFile, where: str) -> None:
+    """Raises `UsageError` if the rule compares with an arm that the design does not have."""
+    from orchestrator.searching import WINNER
+
+    if file.verdict is None:
+        return
+    names = {arm.name for arm in arms_of(file.design)}
+    if isinstance(file.design, Search):
+        names.add(WINNER)
+    if file.verdict.comparator not in names:
+        raise UsageError(f"{where}: " + unknown("comparator", file.verdict.comparator, names))
+
+
 def _read(study: str | Path | Mapping[str, Any]) -> tuple[Mapping[str, Any], str]:
     if isinstance(study, Mapping):
         return study, "study"
@@ -227,6 +247,8 @@ def _read(study: str | Path | Mapping[str, Any]) -> tuple[Mapping[str, Any], str
     shipped = shipped_studies()
     if text not in shipped:
         raise UsageError(
-            unknown("study", text, shipped, "A study is a shipped name (orrery list) or a .yaml file.")
+            unknown(
+                "study", text, shipped, "A study is a shipped name (orrery list) or a .yaml file."
+            )
         )
     return read_study_file(shipped[text]), f"study '{text}'"

@@ -178,7 +178,10 @@ def parse_yaml(text: str, where: str) -> dict[str, Any]:
     import yaml
 
     try:
-        data = yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+        loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)(text)
+        node = loader.get_single_node()
+        _refuse_repeated_keys(node)
+        data = loader.construct_document(node) if node is not None else None
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         place = f" line {mark.line + 1}, column {mark.column + 1}" if mark else ""
@@ -187,6 +190,30 @@ def parse_yaml(text: str, where: str) -> dict[str, Any]:
     if not isinstance(data, dict):
         raise UsageError(f"{where} holds {type(data).__name__}, not a mapping. See: orrery schema")
     return data
+
+
+def _refuse_repeated_keys(root: Any) -> None:
+    """YAML's reader keeps the last of two equal keys, and so would drop half a study unsaid."""
+    import yaml
+
+    waiting, seen = [root], set()
+    while waiting:
+        node = waiting.pop()
+        if id(node) in seen:
+            continue
+        seen.add(id(node))
+        if isinstance(node, yaml.SequenceNode):
+            waiting += node.value
+        if isinstance(node, yaml.MappingNode):
+            keys: set[str] = set()
+            for key, value in node.value:
+                if isinstance(key, yaml.ScalarNode):
+                    if key.value in keys:
+                        raise yaml.MarkedYAMLError(
+                            problem=f"'{key.value}' is given twice", problem_mark=key.start_mark
+                        )
+                    keys.add(key.value)
+                waiting.append(value)
 
 
 def read_study_file(path: Path) -> dict[str, Any]:
@@ -225,7 +252,7 @@ def with_preset(data: Mapping[str, Any], preset: str | None) -> dict[str, Any]:
 
 
 def with_settings(data: Mapping[str, Any], settings: Mapping[str, Any]) -> dict[str, Any]:
-    """`data` with dotted keys set: a key of the study (`seeds`, `resources.cpus`), else of `base`."""
+    """`data` with dotted keys set: of the study (`seeds`, `resources.cpus`), else of `base`."""
     changed = deepcopy(dict(data))
     for key, value in settings.items():
         head = key.split(".")[0]

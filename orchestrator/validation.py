@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import types
 import typing
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
@@ -16,17 +17,19 @@ def validated(model: type[BaseModel], data: Any, where: str, prefix: str = "") -
     try:
         return model.model_validate(data)
     except ValidationError as error:
-        lines = [_line(item, model, prefix) for item in error.errors(include_url=False)[:5]]
+        lines = [_line(item, model, prefix, data) for item in error.errors(include_url=False)[:5]]
         raise UsageError(f"{where}: " + " ".join(dict.fromkeys(lines))) from error
 
 
-def _line(item: Any, model: type[BaseModel], prefix: str) -> str:
+def _line(item: Any, model: type[BaseModel], prefix: str, data: Any) -> str:
     location = [part for part in item["loc"] if part != "function-after"]
-    key = prefix + ".".join(map(str, location))
+    parts = _as_written(location, data)
+    key = prefix + ".".join(parts)
     if item["type"] == "extra_forbidden":
         owner = _owner(model, location[:-1])
         valid = owner.model_fields if owner else ()
-        return unknown("key", key, valid) if valid else f"Unknown key '{key}'."
+        under = key.removesuffix(parts[-1])
+        return unknown("key", parts[-1], valid, under=under) if valid else f"Unknown key '{key}'."
     if item["type"] == "missing":
         return f"'{key}' is missing."
     message = item["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
@@ -35,6 +38,19 @@ def _line(item: Any, model: type[BaseModel], prefix: str) -> str:
     given = repr(item["input"])
     given = given if len(given) <= 60 else given[:57] + "…"
     return f"'{key}' is {given}, but should be {message}."
+
+
+def _as_written(location: list[Any], data: Any) -> list[str]:
+    """The location as keys of `data`: without the tags that pydantic adds for a union's members."""
+    parts, current = [], data
+    for place, part in enumerate(location):
+        inside = isinstance(current, Mapping) and part in current
+        inside = inside or (isinstance(current, Sequence) and isinstance(part, int))
+        if inside:
+            current = current[part]
+        if inside or place == len(location) - 1:
+            parts.append(str(part))
+    return parts
 
 
 def _owner(model: type[BaseModel], location: list[Any]) -> type[BaseModel] | None:

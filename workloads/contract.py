@@ -23,7 +23,7 @@ Reducer = Literal["mean", "sum", "min", "max", "last"]
 
 @dataclass(frozen=True)
 class Input:
-    """Marks a field that names data or a model: its fingerprint enters the identity, not the name."""
+    """Marks a field that names data or a model: its fingerprint enters the identity."""
 
     kind: Literal["model", "data"]
 
@@ -171,7 +171,7 @@ class TrialView:
 
 @dataclass(frozen=True)
 class StudyView:
-    """A study as a workload's `summarise` sees it: plain data, no way back into the orchestrator."""
+    """A study as a workload's `summarise` sees it: plain data, no way back."""
 
     name: str
     instance: str
@@ -191,7 +191,7 @@ C = TypeVar("C", bound=WorkloadConfig)
 
 
 class Workload(ABC, Generic[C]):
-    """Base of a workload; a third party's is found through the entry-point group `orrery.workloads`.
+    """Base of a workload, found through the entry-point group `orrery.workloads`.
 
     `version` is raised when a change alters the numbers of an unchanged configuration. `reusable`
     declares that a trial leaves nothing behind in its process; `WorkloadContract` proves it.
@@ -216,7 +216,7 @@ class Workload(ABC, Generic[C]):
         """The content fingerprint of an `Input` field. Raises `InputError` if it can't be read."""
         raise NotImplementedError(f"{type(self).__name__} has Input fields but no fingerprint()")
 
-    def check(self, config: C) -> None:  # noqa: B027  (most workloads have nothing to refuse)
+    def check(self, config: C) -> None:
         """Refuses a resolved configuration that cannot give a meaningful trial (`InputError`).
 
         Called before Ray starts, and only for trials that are not known yet.

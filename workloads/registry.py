@@ -1,4 +1,4 @@
-"""Which workloads there are: entry points of the group `orrery.workloads`, found without importing."""
+"""Which workloads there are: entry points of `orrery.workloads`, found without importing."""
 
 from __future__ import annotations
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -131,8 +130,8 @@ def schema(
     ] = None,
 ) -> None:
     """The JSON schema of a study file, or of a workload's configuration."""
-    from orchestrator.study_file import StudyFile
     from orchestrator.study import workload_named
+    from orchestrator.study_file import StudyFile
 
     if workload is None:
         print_json(StudyFile.model_json_schema())
@@ -184,5 +183,3 @@ def _plan_json(study: Study, made: Plan) -> dict[str, Any]:
         "known_under_other_code": made.other_code,
         "notes": list(made.notes),
     }
-
-

@@ -16,7 +16,10 @@ StudyName = Annotated[
 Settings = Annotated[
     list[str] | None,
     typer.Option(
-        "-s", "--set", metavar="KEY=VALUE", help="Change a setting, e.g. -s samples=300.",
+        "-s",
+        "--set",
+        metavar="KEY=VALUE",
+        help="Change a setting, e.g. -s samples=300.",
         show_default=False,
     ),
 ]
@@ -31,7 +34,9 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for machines."
 Only = Annotated[
     list[str] | None,
     typer.Option(
-        "--only", metavar="ARM|TRIAL", help="Only this arm or trial id (may be repeated).",
+        "--only",
+        metavar="ARM|TRIAL",
+        help="Only this arm or trial id (may be repeated).",
         show_default=False,
     ),
 ]

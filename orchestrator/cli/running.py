@@ -130,8 +130,8 @@ def _print(result: RunReport, console: Any) -> None:
                 markup=False,
             )
     if result.interrupted:
-        console.print(f"Interrupted: nothing is lost. Go on with: {reproduce_command(result.study)}")
+        console.print(
+            f"Interrupted: nothing is lost. Go on with: {reproduce_command(result.study)}"
+        )
     if (page := Path(result.report.folder) / "report.html").exists():
         console.print(f"report: {page}", soft_wrap=True)
-
-

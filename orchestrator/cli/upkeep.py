@@ -8,9 +8,7 @@ import typer
 
 from orchestrator.cli.options import AsJson, HomeFolder, print_json
 
-ledger = typer.Typer(
-    name="ledger", help="The index over the trials' files.", no_args_is_help=True
-)
+ledger = typer.Typer(name="ledger", help="The index over the trials' files.", no_args_is_help=True)
 
 
 def ui(

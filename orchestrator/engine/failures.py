@@ -64,9 +64,7 @@ def _shortened(text: str) -> str:
 def _kind(error: BaseException) -> FailureKind:
     if isinstance(error, DivergedError):
         return "diverged"
-    if isinstance(error, MemoryError) or _speaks_of_memory(
-        f"{type(error).__name__} {error}"
-    ):
+    if isinstance(error, MemoryError) or _speaks_of_memory(f"{type(error).__name__} {error}"):
         return "out_of_memory"
     if isinstance(error, TimeoutError):
         return "timed_out"

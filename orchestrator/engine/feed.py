@@ -205,7 +205,5 @@ class TuneFeed(Searcher):  # type: ignore[misc]
             return {TICKET: msgspec.json.encode(ticket), COLLECTOR: self._push}
         return Searcher.FINISHED if self._feed.finished() else None
 
-    def on_trial_complete(
-        self, trial_id: str, result: object = None, error: bool = False
-    ) -> None:
+    def on_trial_complete(self, trial_id: str, result: object = None, error: bool = False) -> None:
         """The callbacks tell the feed; Tune's own word comes without the cause."""

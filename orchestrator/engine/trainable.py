@@ -1,4 +1,4 @@
-"""The Ray Tune trainable: one `train()` result per report of the workload, the last with its end."""
+"""The Ray Tune trainable: one `train()` result per report of the workload, then its end."""
 
 from __future__ import annotations
 
@@ -22,12 +22,16 @@ STOP_PATIENCE_S = 60.0
 class _Told:
     """A message from the thread that runs the trial to the thread that speaks with Tune."""
 
-    def __init__(self, result: dict[str, Any] | None = None, error: Exception | None = None) -> None:
+    def __init__(
+        self, result: dict[str, Any] | None = None, error: Exception | None = None
+    ) -> None:
         self.result, self.error = result, error
 
 
 class AttemptTrainable(tune.Trainable):  # type: ignore[misc]
     """Runs an attempt in a thread that waits at each report until Tune says go on or stop."""
+
+    _thread: threading.Thread | None
 
     def setup(self, config: dict[str, Any]) -> None:
         self._take(config)
@@ -56,14 +60,15 @@ class AttemptTrainable(tune.Trainable):  # type: ignore[misc]
     def _take(self, config: dict[str, Any]) -> None:
         self._ticket = msgspec.json.decode(config[TICKET], type=Ticket)
         self._push = config.get(COLLECTOR)
-        self._thread: threading.Thread | None = None
+        self._thread = None
+        self._last: dict[str, Any] = {}
         self._told: queue.SimpleQueue[_Told] = queue.SimpleQueue()
         self._go_on: queue.SimpleQueue[bool] = queue.SimpleQueue()
 
     def _run(self) -> None:
         try:
             state = run_attempt(self._ticket, self._report, self._push)
-            self._told.put(_Told({"done": True, "state": state}))
+            self._told.put(_Told({**self._last, "done": True, "state": state}))
         except BusyError as error:
             self._told.put(_Told({"done": True, "state": "busy", "cause": str(error)}))
         except AttemptFailed as error:
@@ -74,7 +79,8 @@ class AttemptTrainable(tune.Trainable):  # type: ignore[misc]
     def _report(self, step: int, metrics: Mapping[str, float | None]) -> None:
         """Called by the workload, in its own thread."""
         values = {name: value for name, value in metrics.items() if value is not None}
-        self._told.put(_Told({"state": "running", "step": step, "metrics": dict(metrics), **values}))
+        self._last = {"step": step, "metrics": dict(metrics), **values}
+        self._told.put(_Told({**self._last, "state": "running"}))
         if not self._go_on.get():
             raise Pruned
 

@@ -10,7 +10,7 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -97,6 +97,7 @@ def _run_held(ticket: Ticket, held: HeldAttempt, report: Reporter, push: Push | 
         reducers={name: metric.reducer for name, metric in workload.metrics.items()},
         push=push,
     )
+    last = _LastReport(report)
     try:
         emitter.context(_facts(ticket))
         context = TrialContext(
@@ -107,14 +108,27 @@ def _run_held(ticket: Ticket, held: HeldAttempt, report: Reporter, push: Push | 
             artifacts=held.artifacts,
             emitter=emitter,
             checkpoints=checkpoints,
-            report=report,
+            report=last,
         )
         result = workload.run(config, context)
         emitter.flush()
-        held.publish(_outcome(ticket, held, result, started, resumed.step if resumed else None))
+        outcome = _outcome(ticket, held, result, started, resumed.step if resumed else None)
+        held.publish(msgspec.structs.replace(outcome, reported=last.values))
     finally:
         emitter.close()
     _keep_only_last_checkpoint(held)
+
+
+class _LastReport:
+    """Passes reports on, and remembers the last one for the outcome."""
+
+    def __init__(self, report: Reporter) -> None:
+        self._report = report
+        self.values: dict[str, float | str | None] = {}
+
+    def __call__(self, step: int, metrics: Mapping[str, float | None]) -> None:
+        self.values = {name: storable(value) for name, value in metrics.items()}
+        self._report(step, metrics)
 
 
 def _outcome(
@@ -209,5 +223,3 @@ def _end_process(attempt: Attempt, cause: str) -> None:
     """A computation cannot be interrupted from another thread: its process is ended."""
     attempt.finish("failed", Failure("timed_out", cause))
     os._exit(1)
-
-
