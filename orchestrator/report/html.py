@@ -1,0 +1,282 @@
+"""The report as one self-contained HTML page: no scripts, no network, light and dark, any width."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import cache
+from html import escape
+from importlib import resources
+from typing import Any
+
+from orchestrator.report.factors import FactorGrid, cell_value, factor_grid
+from orchestrator.report.info import StudyInfo
+from orchestrator.report.markdown import best_text
+from orchestrator.report.plots import reference_lines
+from orchestrator.report.rows import (
+    cell,
+    columns,
+    counts_text,
+    delta_text,
+    duration_text,
+    family_text,
+    gate_text,
+    level,
+    mean_text,
+    places,
+    size_text,
+    tone,
+)
+from orchestrator.report.strips import Mark, StripRow, strip_plot
+from orchestrator.verdict.numbers import MISSING, shown
+from orchestrator.verdict.result import ArmVerdict, Verdict
+
+ANSWER_TONES = {"improves": "gain", "marginal": "gain", "harm": "harm", "gate_not_met": "harm"}
+
+
+def html_page(verdict: Verdict, info: StudyInfo, trials: Sequence[Mapping[str, Any]] = ()) -> str:
+    """The whole page as text."""
+    parts = [
+        f"<h1>{escape(info.name)}</h1><p>{escape(info.question)}</p>",
+        f'<p class="soft">{escape(info.hypothesis)}</p>' if info.hypothesis else "",
+        _answer(verdict),
+        _section("Scores", _means(verdict)),
+        _section(f"Difference to {verdict.comparator}", _differences(verdict)),
+        _section("Arms", _arm_table(verdict, verdict.arms, _arms_caption(verdict))),
+    ]
+    if verdict.controls:
+        caption = "Controls are shown apart and never ranked; differences are for one comparison."
+        parts.append(_section("Controls", _arm_table(verdict, verdict.controls, caption)))
+    grid = factor_grid([arm for arm in verdict.arms if arm.arm != verdict.comparator])
+    if grid is not None:
+        parts.append(_section("By factor", _factor_tables(verdict, grid)))
+    if verdict.next_steps:
+        steps = "".join(f"<li>{escape(step)}</li>" for step in verdict.next_steps)
+        parts.append(_section("Next steps", f"<ol>{steps}</ol>"))
+    if verdict.notes:
+        notes = "".join(f"<li>{escape(note)}</li>" for note in verdict.notes)
+        parts.append(_section("Notes", f"<ul>{notes}</ul>"))
+    if info.reproduce:
+        command = f'<pre tabindex="0"><code>{escape(info.reproduce)}</code></pre>'
+        parts.append(_section("How to reproduce", command))
+    parts.append(_section("Provenance", _provenance(info)))
+    if trials:
+        parts.append(_section("Trials", _trials(trials)))
+    return (
+        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        f"<title>{escape(info.name)}: {escape(verdict.state)}</title>"
+        f"<style>\n{_style()}</style></head><body><main>\n"
+        + "\n".join(part for part in parts if part)
+        + "\n</main></body></html>\n"
+    )
+
+
+@cache
+def _style() -> str:
+    return resources.files(__package__).joinpath("style.css").read_text("utf-8")
+
+
+def _section(title: str, body: str) -> str:
+    return f"<section><h2>{escape(title)}</h2>\n{body}</section>"
+
+
+def _answer(verdict: Verdict) -> str:
+    digits = places(verdict)
+    lines = []
+    if verdict.gate is not None:
+        lines.append(f"Gate {gate_text(verdict.gate, digits, verdict.unit)}.")
+    if verdict.best is not None:
+        lines.append(f"Best: {best_text(verdict.best, digits)}.")
+    more = "".join(f'<p class="soft">{escape(line)}</p>' for line in lines)
+    kind = ANSWER_TONES.get(verdict.outcome, "unsure")
+    return (
+        f'<div class="answer {kind}"><p class="state">{escape(verdict.state)}</p>'
+        f'<p class="text">{escape(verdict.answer)}</p>{more}</div>'
+    )
+
+
+def _means(verdict: Verdict) -> str:
+    digits = places(verdict)
+    sure = level(verdict.confidence)
+
+    def row(arm: ArmVerdict) -> StripRow:
+        if arm.mean is None:
+            said = f"{arm.arm}: not measured"
+        else:
+            said = f"{arm.arm}: mean {shown(arm.mean, digits)} {verdict.unit}"
+            said += _ends(arm.ci_low, arm.ci_high, digits, sure)
+        numbers = mean_text(arm, digits)
+        return StripRow(
+            arm.arm, arm.mean, arm.ci_low, arm.ci_high, numbers, arm.label, tone(arm), said
+        )
+
+    groups = [("Arms", [row(arm) for arm in verdict.arms])]
+    if verdict.controls:
+        groups.append(("Controls, never ranked", [row(arm) for arm in verdict.controls]))
+    marks = [
+        Mark(value, f"{name}: {shown(value, digits)}", {"dashdot": "line"}.get(style, style))
+        for name, value, style in reference_lines(verdict)
+    ]
+    caption = (
+        f"{verdict.metric} in {verdict.unit}, {verdict.direction} is better; mean with "
+        f"{sure} interval."
+    )
+    return strip_plot(caption, groups, marks)
+
+
+def _differences(verdict: Verdict) -> str:
+    digits = places(verdict)
+    sign = 1.0 if verdict.direction == "higher" else -1.0
+    rows = []
+    for arm in verdict.arms:
+        if arm.arm == verdict.comparator:
+            continue
+        said = f"{arm.arm}: not measured"
+        if arm.delta is not None:
+            said = f"{arm.arm}: difference {shown(arm.delta, digits)} {verdict.unit}"
+            said += _ends(arm.delta_ci_low, arm.delta_ci_high, digits, level(verdict.confidence))
+        rows.append(
+            StripRow(
+                arm.arm,
+                arm.delta,
+                arm.delta_ci_low,
+                arm.delta_ci_high,
+                delta_text(arm, digits),
+                arm.label,
+                tone(arm),
+                f"{said}. {arm.label}",
+            )
+        )
+    if not rows:
+        return "<p>No arm to compare.</p>"
+    marks = [Mark(0.0, "no difference")]
+    marks += [Mark(sign * edge, "", "band", until=sign * 1e12) for edge, _ in verdict.bands]
+    first, name = verdict.bands[0]
+    marks.append(Mark(sign * first, f"first band, {first:g} ({name}); darker: the next", "band"))
+    return strip_plot(f"In {verdict.unit}, with {family_text(verdict)}.", [("", rows)], marks)
+
+
+def _ends(low: float | None, high: float | None, digits: int, sure: str) -> str:
+    if low is None or high is None:
+        return ", no interval"
+    return f", {sure} interval {shown(low, digits)} to {shown(high, digits)}"
+
+
+def _arms_caption(verdict: Verdict) -> str:
+    return (
+        f"Means with {level(verdict.confidence)} intervals; differences to {verdict.comparator} "
+        f"with {family_text(verdict)}. The label speaks of the interval, the band of the point "
+        "estimate."
+    )
+
+
+def _arm_table(verdict: Verdict, arms: Sequence[ArmVerdict], caption: str) -> str:
+    digits = places(verdict)
+    head = ["Arm", "Trials", verdict.metric, "Above floor", "Difference", "Label", "Band", "Why"]
+    rows = [
+        [
+            arm.arm,
+            counts_text(arm),
+            mean_text(arm, digits),
+            shown(arm.extra.get("floor_corrected"), digits),
+            delta_text(arm, digits),
+            arm.label,
+            arm.band or "-",
+            arm.why or "-",
+        ]
+        for arm in arms
+    ]
+    return _table(caption, head, rows, numbers={2, 3, 4})
+
+
+def _factor_tables(verdict: Verdict, grid: FactorGrid) -> str:
+    found = [cell_value(arms) for table in grid.panels.values() for arms in table.values()]
+    known = [value for value in found if value is not None]
+    low, high = (min(known), max(known)) if known else (0.0, 1.0)
+    comparator = verdict.find(verdict.comparator)
+    told = shown(comparator.mean if comparator else None, places(verdict))
+    intro = (
+        f'<p class="soft">Mean {escape(verdict.metric)} in {escape(verdict.unit)}; '
+        f"{escape(verdict.comparator)}: {told}. Empty: not in the design.</p>"
+    )
+    tables = []
+    for at, table in grid.panels.items():
+        name = f"{grid.panel} = {cell(at)}" if grid.panel else f"by {grid.across}"
+        corner = f"{grid.down} / {grid.across}" if grid.down else grid.across
+        head = "".join(f'<th scope="col">{escape(cell(one))}</th>' for one in grid.columns)
+        body = ""
+        for row in grid.rows:
+            first = escape(cell(row)) if grid.down else escape(verdict.metric)
+            body += f'<tr><th scope="row">{first}</th>'
+            for column in grid.columns:
+                body += _grid_cell(table.get((row, column)), low, high, places(verdict))
+            body += "</tr>"
+        tables.append(
+            f'<table class="grid"><caption>{escape(name)}</caption><thead><tr>'
+            f'<th scope="col">{escape(corner)}</th>{head}</tr></thead><tbody>{body}</tbody></table>'
+        )
+    return f'{intro}<div class="grids">{"".join(tables)}</div>'
+
+
+def _grid_cell(arms: Sequence[ArmVerdict] | None, low: float, high: float, digits: int) -> str:
+    if not arms:
+        return "<td></td>"
+    value = cell_value(arms)
+    names = escape(", ".join(arm.arm for arm in arms))
+    if value is None:
+        return f'<td title="{names}">{MISSING}</td>'
+    heat = 5 + 40 * ((value - low) / (high - low) if high > low else 0.5)
+    return (
+        f'<td class="filled" style="--heat:{heat:.0f}%" title="{names}">{shown(value, digits)}</td>'
+    )
+
+
+def _provenance(info: StudyInfo) -> str:
+    facts = {
+        "Instance": info.instance,
+        "Home": info.home,
+        "MLflow run": info.mlflow_run_id,
+        "Time in trials": duration_text(info.wall_time_s),
+        "Disk": size_text(info.disk_bytes),
+        "Written": info.created,
+        **info.provenance,
+    }
+    items = "".join(
+        f"<dt>{escape(name)}</dt><dd>{escape(cell(value))}</dd>" for name, value in facts.items()
+    )
+    return f"<dl>{items}</dl>"
+
+
+def _trials(trials: Sequence[Mapping[str, Any]]) -> str:
+    names = columns(trials)
+    rows = [[cell(row.get(name)) for name in names] for row in trials]
+    table = _table("One row per trial.", names, rows)
+    return f"<details><summary>{len(trials)} trials</summary>{table}</details>"
+
+
+def _table(
+    caption: str,
+    head: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    numbers: frozenset[int] | set[int] = frozenset(),
+) -> str:
+    def style(i: int) -> str:
+        return ' class="number"' if i in numbers else ""
+
+    top = "".join(f'<th scope="col"{style(i)}>{escape(h)}</th>' for i, h in enumerate(head))
+    body = "".join(
+        "<tr>"
+        + "".join(
+            f'<th scope="row">{escape(value)}</th>'
+            if i == 0
+            else f"<td{style(i)}>{escape(value)}</td>"
+            for i, value in enumerate(row)
+        )
+        + "</tr>"
+        for row in rows
+    )
+    return (
+        f'<div class="scroll" role="region" tabindex="0" aria-label="{escape(caption)}">'
+        f"<table><caption><span>{escape(caption)}</span></caption><thead><tr>{top}</tr></thead>"
+        f"<tbody>{body}</tbody></table></div>"
+    )

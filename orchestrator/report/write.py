@@ -1,0 +1,99 @@
+"""Writes a report: Markdown, CSV, HTML and pictures in one folder."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from orchestrator.report.info import StudyInfo
+from orchestrator.verdict.result import Verdict
+
+
+@dataclass(frozen=True)
+class Report:
+    """Where a report's files lie; `factors_png` is None where the arms lie on no grid."""
+
+    folder: Path
+    markdown: Path
+    html: Path
+    arms_csv: Path
+    trials_csv: Path
+    verdict_json: Path
+    means_png: Path
+    differences_png: Path
+    factors_png: Path | None
+
+    def paths(self) -> tuple[Path, ...]:
+        """Every file that was written."""
+        files = (
+            self.markdown,
+            self.html,
+            self.arms_csv,
+            self.trials_csv,
+            self.verdict_json,
+            self.means_png,
+            self.differences_png,
+            self.factors_png,
+        )
+        return tuple(path for path in files if path is not None)
+
+
+def write_report(
+    verdict: Verdict,
+    study_info: StudyInfo,
+    trials_table: Sequence[Mapping[str, Any]],
+    folder: Path | str,
+) -> Report:
+    """Write every form of the report into `folder`, which is made if need be.
+
+    Args:
+        trials_table: one mapping per trial; a column that a row lacks is "n/a" there.
+
+    Raises:
+        OSError: the folder cannot be written. A file is replaced whole or not at all.
+    """
+    from orchestrator.report.factors import plot_factors
+    from orchestrator.report.html import html_page
+    from orchestrator.report.markdown import markdown
+    from orchestrator.report.plots import plot_differences, plot_means
+    from orchestrator.report.tables import arms_csv, trials_csv
+
+    home = Path(folder)
+    home.mkdir(parents=True, exist_ok=True)
+    means = plot_means(verdict, home / "means.png")
+    differences = plot_differences(verdict, home / "differences.png")
+    factors = plot_factors(verdict, home / "factors.png")
+    if factors is None:
+        (home / "factors.png").unlink(missing_ok=True)
+    pictures = {
+        f"{verdict.metric} by arm, with intervals": means.name,
+        f"Difference to {verdict.comparator} by arm, with bands": differences.name,
+    }
+    if factors is not None:
+        pictures[f"{verdict.metric} over the factors"] = factors.name
+    data = json.dumps(verdict.to_json(), indent=1, allow_nan=False, ensure_ascii=False)
+    return Report(
+        folder=home,
+        markdown=_write(home / "report.md", markdown(verdict, study_info, trials_table, pictures)),
+        html=_write(home / "report.html", html_page(verdict, study_info, trials_table)),
+        arms_csv=_write(home / "report.csv", arms_csv(verdict)),
+        trials_csv=_write(home / "trials.csv", trials_csv(trials_table)),
+        verdict_json=_write(home / "verdict.json", data + "\n"),
+        means_png=means,
+        differences_png=differences,
+        factors_png=factors,
+    )
+
+
+def _write(path: Path, text: str) -> Path:
+    beside = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        beside.write_text(text, encoding="utf-8")
+        beside.replace(path)
+    finally:
+        beside.unlink(missing_ok=True)
+    return path

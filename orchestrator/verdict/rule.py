@@ -1,0 +1,129 @@
+"""The decision rule of a study, stated before it runs: the `verdict:` part of a study file."""
+
+from __future__ import annotations
+
+import itertools
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+Confidence = Annotated[float, Field(gt=0.5, lt=1.0)]
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Band(_Part):
+    """A size of effect with a name, such as `{at_least: 2, name: marginal}`."""
+
+    at_least: float = Field(gt=0.0, allow_inf_nan=False)
+    """In the units of the metric, in the good direction."""
+    name: str = Field(min_length=1)
+
+
+class RatioGate(_Part):
+    """The control must keep enough of the reference, both counted from the floor.
+
+    Met when the lower end of the interval of (control - floor) / (reference - floor) is at least
+    `target`. The floor is the arm of `floor` with the best mean. Fieller's interval.
+    """
+
+    kind: Literal["floor_corrected_ratio"]
+    control: str
+    reference: str
+    """The upper bound, such as the text prompt."""
+    floor: tuple[str, ...] = Field(min_length=1)
+    """Arms that know nothing of the input: a constant answer, a mismatched prompt."""
+    target: float = Field(default=0.25, allow_inf_nan=False)
+    confidence: Confidence = 0.90
+
+
+class RangeGate(_Part):
+    """The whole interval of the control's mean must lie in a range, both ends included."""
+
+    kind: Literal["interval_inside"]
+    control: str
+    target: tuple[float, float]
+    confidence: Confidence = 0.90
+    reference: str | None = None
+    """Drawn as a line; takes no part in the gate."""
+    floor: tuple[str, ...] = ()
+    """For floor-corrected scores; takes no part in the gate."""
+
+    @field_validator("target")
+    @classmethod
+    def _target_is_a_range(cls, target: tuple[float, float]) -> tuple[float, float]:
+        if not target[0] < target[1]:
+            raise ValueError(f"target must be [low, high] with low < high, got {list(target)}")
+        return target
+
+
+Gate = Annotated[RatioGate | RangeGate, Field(discriminator="kind")]
+
+
+class Selection(_Part):
+    """The best configuration is chosen on one split and reported on another."""
+
+    split: str = "dev"
+    report: str = "test"
+
+    @model_validator(mode="after")
+    def _splits_differ(self) -> Selection:
+        if self.split == self.report:
+            raise ValueError(
+                f"selection.split and selection.report are both {self.split!r}: a best "
+                "configuration must be reported on data that did not choose it"
+            )
+        return self
+
+
+class Rule(_Part):
+    """How a study's scores become labels. Changing it makes a new instance of the study."""
+
+    metric: str
+    unit: str = "points"
+    direction: Literal["higher", "lower"] = "higher"
+    comparator: str
+    """The arm that every other is compared with."""
+    bands: tuple[Band, ...] = Field(min_length=1)
+    """From small to large."""
+    confidence: Confidence = 0.95
+    simultaneous: Literal["bonferroni", "dunnett"] = "bonferroni"
+    screen_seeds: int = Field(default=3, ge=2)
+    full_seeds: int = Field(default=5, ge=2)
+    """With fewer seeds than this a study is a screen: its strongest label is "candidate"."""
+    gate: Gate | None = None
+    real_gate: Gate | None = None
+    """In place of `gate` where the workload says that the setting is the one being replicated."""
+    equivalence_margin: float | None = Field(default=None, gt=0.0, allow_inf_nan=False)
+    """In the units of the metric: "no effect" is claimed only inside plus or minus this."""
+    selection: Selection | None = None
+
+    @field_validator("bands")
+    @classmethod
+    def _bands_rise(cls, bands: tuple[Band, ...]) -> tuple[Band, ...]:
+        edges = [band.at_least for band in bands]
+        if any(b <= a for a, b in itertools.pairwise(edges)):
+            raise ValueError(f"bands must rise from small to large, got at_least {edges}")
+        return bands
+
+    @model_validator(mode="after")
+    def _seeds_are_ordered(self) -> Rule:
+        if self.screen_seeds > self.full_seeds:
+            raise ValueError(
+                f"screen_seeds ({self.screen_seeds}) is more than full_seeds ({self.full_seeds})"
+            )
+        return self
+
+    def gate_for(self, real_setting: bool) -> RatioGate | RangeGate | None:
+        """The gate that applies, `real_gate` where the setting is the replicated one."""
+        if real_setting and self.real_gate is not None:
+            return self.real_gate
+        return self.gate
+
+    def canonical(self) -> dict[str, Any]:
+        """The rule as plain JSON data for hashing: names of bands and units are presentation."""
+        data: dict[str, Any] = self.model_dump(mode="json", exclude={"unit"})
+        data["bands"] = [band.at_least for band in self.bands]
+        return data
