@@ -55,6 +55,11 @@ class Attempt:
     def claim(self) -> Claim | None:
         return _read(self.folder / "claim.json", Claim)
 
+    def is_for(self, outcome_number: int) -> bool:
+        """Whether it was claimed to publish under that number."""
+        claim = self.claim()
+        return claim is not None and claim.outcome_number == outcome_number
+
     def end(self) -> End | None:
         return _read(self.folder / "end.json", End)
 
@@ -164,13 +169,15 @@ class AttemptCheckpoints:
     """The checkpoints of a trial, as the attempt that holds it sees them.
 
     A checkpoint is `checkpoint/step-<12 digits>`, made under another name and renamed when it is
-    complete. Only the last one is kept.
+    complete. Only the last one is kept. `afresh` passes over those that led to another outcome.
     """
 
     attempt: HeldAttempt
+    afresh: bool = False
 
     def latest(self) -> Checkpoint | None:
-        return latest_checkpoint(self.attempt.folder.parent)
+        number = self.attempt.held.outcome_number if self.afresh else None
+        return latest_checkpoint(self.attempt.folder.parent, number)
 
     @contextmanager
     def saving(self, step: int) -> Iterator[Path]:
@@ -194,11 +201,15 @@ class AttemptCheckpoints:
                 shutil.rmtree(older, ignore_errors=True)
 
 
-def latest_checkpoint(trial_folder: Path) -> Checkpoint | None:
-    """The complete checkpoint with the most steps; of equals, the newest attempt's."""
+def latest_checkpoint(trial_folder: Path, outcome_number: int | None = None) -> Checkpoint | None:
+    """The complete checkpoint with the most steps; of equals, the newest attempt's.
+
+    With `outcome_number`, only of the attempts that were to publish under it.
+    """
     found = [
         Checkpoint(path, int(path.name.removeprefix("step-")))
         for attempt in attempts(trial_folder)
+        if outcome_number is None or attempt.is_for(outcome_number)
         for path in sorted((attempt.folder / "checkpoint").glob("step-*"))
     ]
     return max(found, key=lambda c: (c.step, c.path.parent.parent.name), default=None)

@@ -71,6 +71,14 @@ class Home:
     def mlflow_artifacts(self) -> Path:
         return self.root / "mlartifacts"
 
+    def identities(self) -> set[str]:
+        """Trials that have a folder."""
+        try:
+            with os.scandir(self.trials) as entries:
+                return {e.name for e in entries if e.is_dir() and not e.name.startswith(".")}
+        except FileNotFoundError:
+            return set()
+
     def trial(self, identity: str) -> Path:
         return self.trials / identity
 

@@ -63,6 +63,7 @@ def evidence(study: Study, plan: Plan) -> list[ArmScores]:
             role=items[0].trial.role,  # type: ignore[arg-type]
             replicates=tuple(_replicate(study, rule, item) for item in items),
             factors=items[0].trial.factors,
+            deterministic=study.workload.deterministic(items[0].trial.config),
         )
         for name, items in by_arm.items()
     ]

@@ -131,7 +131,7 @@ class Ledger:
     def records(self, identities: Iterable[str]) -> dict[str, TrialRecord]:
         """The record of each trial: from the index where that is current, else from the files."""
         wanted = list(dict.fromkeys(identities))
-        present = self._folders()
+        present = self.home.identities()
         found: dict[str, TrialRecord] = {}
         fresh: list[tuple[str, int, TrialRecord]] = []
         indexed = self._indexed([identity for identity in wanted if identity in present])
@@ -154,12 +154,12 @@ class Ledger:
         """Makes the index anew from the files; the number of finished trials in it."""
         for name in ("", "-wal", "-shm"):
             Path(f"{self.home.ledger}{name}").unlink(missing_ok=True)
-        records = self.records(sorted(self._folders()))
+        records = self.records(sorted(self.home.identities()))
         return sum(record.state == "done" for record in records.values())
 
     def verify(self) -> Iterator[str]:
         """One line for each file that is not what it should be, or that the index has wrong."""
-        folders = sorted(self._folders())
+        folders = sorted(self.home.identities())
         indexed = self._indexed(folders)
         for identity in folders:
             yield from self._verify_trial(identity, indexed.get(identity))
@@ -186,12 +186,6 @@ class Ledger:
             known = msgspec.json.decode(row[1], type=TrialRecord)
             if known != record:
                 yield f"{identity}: the index differs from the files (orrery ledger rebuild)"
-
-    def _folders(self) -> set[str]:
-        try:
-            return {name for name in os.listdir(self.home.trials) if not name.startswith(".")}
-        except FileNotFoundError:
-            return set()
 
     def _stamp(self, identity: str) -> int:
         return os.stat(self.home.trial(identity)).st_mtime_ns

@@ -44,6 +44,8 @@ class PlannedTrial:
     state: State
     outcome_number: int
     why: str = ""
+    afresh: bool = False
+    """To be computed again from the start, not from the checkpoint of the known outcome."""
 
 
 @dataclass(frozen=True)
@@ -128,9 +130,11 @@ def _decide(
 ) -> PlannedTrial:
     outcome = record.outcome
 
-    def planned(action: Action, why: str = "", state: State | None = None) -> PlannedTrial:
+    def planned(
+        action: Action, why: str = "", state: State | None = None, afresh: bool = False
+    ) -> PlannedTrial:
         number = record.next_number if action == "run" else 0
-        return PlannedTrial(trial, record, action, state or record.state, number, why)
+        return PlannedTrial(trial, record, action, state or record.state, number, why, afresh)
 
     if record.state == "running":
         return planned("running", "another process works on it")
@@ -138,9 +142,9 @@ def _decide(
         again = selection.again
         asked = again if isinstance(again, bool) else any(_means(name, trial) for name in again)
         if asked:
-            return planned("run", "again")
+            return planned("run", "again", afresh=True)
         if selection.same_code and outcome.provenance.code_digest != digest:
-            return planned("run", "known under other code", "planned")
+            return planned("run", "known under other code", "planned", afresh=True)
         if not covers(outcome.observed, trial.observed):
             return planned("run", _missing_observation(record, trial), "planned")
         return planned("known")

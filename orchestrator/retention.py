@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -35,26 +37,32 @@ def collect_garbage(home: str | Path | None = None, *, dry_run: bool = False) ->
         removed.append(path)
         if not dry_run:
             shutil.rmtree(path, ignore_errors=True)
+            _tell_index(place, path)
     return Freed(total, tuple(removed))
+
+
+def _tell_index(home: Home, removed: Path) -> None:
+    """What the index knows of a trial counts until the trial's own folder changes."""
+    trial = removed.relative_to(home.trials).parts[0]
+    with suppress(OSError):
+        os.utime(home.trial(trial))
 
 
 def _archive_spools(home: Home) -> None:
     """Puts events that still stand in spools into Parquet: a driver may have died before that."""
     from telemetry import archive_events
 
-    for folder in home.trials.iterdir() if home.trials.is_dir() else ():
-        if read_trial(home, folder.name).state == "done":
-            archive_events(folder, remove_spools=True)
+    for identity in home.identities():
+        if read_trial(home, identity).state == "done":
+            archive_events(home.trial(identity), remove_spools=True)
 
 
 def _garbage(home: Home) -> Iterator[Path]:
-    if not home.trials.is_dir():
-        return
-    for folder in sorted(home.trials.iterdir()):
-        record = read_trial(home, folder.name)
+    for identity in sorted(home.identities()):
+        record = read_trial(home, identity)
         if record.state == "running":
             continue
-        for attempt in attempts(folder):
+        for attempt in attempts(home.trial(identity)):
             yield from _leavings(attempt, record.outcome)
 
 

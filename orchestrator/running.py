@@ -18,6 +18,7 @@ from orchestrator.attempts import Attempt, HeldAttempt, attempts, claim_attempt
 from orchestrator.engine.ticket import Ticket
 from orchestrator.errors import BusyError, UsageError, unknown
 from orchestrator.home import write_whole
+from orchestrator.ledger import read_trial
 from orchestrator.planning import Plan, PlannedTrial, Selection
 from orchestrator.progress import Progress, progress_for
 from orchestrator.provenance import provenance
@@ -235,13 +236,17 @@ class _Run:
         from orchestrator.engine.feed import ListedTickets
 
         self.trials |= {item.trial.identity: item for item in items}
-        return ListedTickets.of(self._ticket(item.trial, item.outcome_number) for item in items)
+        return ListedTickets.of(
+            self._ticket(item.trial, item.outcome_number, item.afresh) for item in items
+        )
 
     def _search_ticket(self, trial: Trial, ordinal: int) -> Ticket:
         self.trials[trial.identity] = trial
-        return self._ticket(trial, 0, ordinal)
+        return self._ticket(trial, 0, ordinal=ordinal)
 
-    def _ticket(self, trial: Trial, number: int, ordinal: int | None = None) -> Ticket:
+    def _ticket(
+        self, trial: Trial, number: int, afresh: bool = False, ordinal: int | None = None
+    ) -> Ticket:
         return Ticket(
             home=str(self.study.home.root),
             study=self.study.instance,
@@ -257,6 +262,7 @@ class _Run:
             outcome_number=number,
             provenance=self.provenance,
             time_limit_s=self.study.file.resources.time_limit_s,
+            afresh=afresh,
             ordinal=ordinal,
         )
 
@@ -295,11 +301,9 @@ class _Run:
         self.progress.reported(ticket.arm, ticket.label, step, metrics)
 
     def ended(self, ticket: Ticket, state: State) -> None:
-        self._tell_end(ticket, state)
+        outcome = self._tell_end(ticket, state).record.outcome
         assert self.progress is not None
-        item = self._item(ticket, state)
         rule = self.study.file.verdict
-        outcome = item.record.outcome
         value = outcome.values().get(rule.metric) if outcome is not None and rule else None
         self.progress.ended(ticket.arm, ticket.label, state, value)
 
@@ -309,18 +313,20 @@ class _Run:
         assert self.progress is not None
         self.progress.failed(ticket.arm, ticket.label, failure, again)
 
-    def _tell_end(self, ticket: Ticket, state: State) -> None:
+    def _tell_end(self, ticket: Ticket, state: State) -> PlannedTrial:
         self.ran += 1
         self.out.pop(ticket.identity, None)
-        end = trial_end(self.study, self._item(ticket, state))
+        item = self._item(ticket, state)
+        end = trial_end(self.study, item)
         if end is not None and self.client is not None:
             self.client.finish_trial(ticket.identity, end)
+        return item
 
     def _item(self, ticket: Ticket, state: State) -> PlannedTrial:
-        """The trial as its files tell it now."""
+        """The trial as its files tell it now. The index would cost a transaction per trial."""
         known = self.trials[ticket.identity]
         trial = known.trial if isinstance(known, PlannedTrial) else known
-        record = self.study.ledger.records([ticket.identity])[ticket.identity]
+        record = read_trial(self.study.home, ticket.identity)
         return PlannedTrial(trial, record, "run", state, ticket.outcome_number)
 
     # -- the end --------------------------------------------------------------------------------

@@ -74,10 +74,7 @@ def trace_trial(name: str, home: str | Path | None = None) -> Trace:
 def find_trial(home: Home, name: str) -> str:
     """The one identity that `name` stands for. Raises `UsageError` if none or several."""
     wanted = name.rpartition("-")[2] if "=" in name else name
-    try:
-        found = sorted(path.name for path in home.trials.iterdir() if path.name.startswith(wanted))
-    except FileNotFoundError:
-        found = []
+    found = sorted(name for name in home.identities() if name.startswith(wanted))
     if len(found) == 1:
         return found[0]
     if not found:

@@ -49,7 +49,7 @@ class TrialMaker:
             plain = self._identity_config(config, arm)
             observed = observed_config(config)
             factors = dict(self.workload.factors(config))
-            for replicate, seed in enumerate(arm.seeds if arm.seeds is not None else shared):
+            for replicate, seed in enumerate(self._seeds(arm, config, shared)):
                 doc = document(self.workload.name, self.workload.version, plain, seed)
                 identity = identity_of(doc)
                 yield Trial(
@@ -65,6 +65,11 @@ class TrialMaker:
                     factors=factors,
                     overrides=arm.overrides,
                 )
+
+    def _seeds(self, arm: Arm, config: WorkloadConfig, shared: tuple[int, ...]) -> tuple[int, ...]:
+        if self.workload.deterministic(config):
+            return (0,)
+        return shared if arm.seeds is None else arm.seeds
 
     def config(self, arm: Arm) -> WorkloadConfig:
         """The resolved configuration of an arm."""

@@ -32,12 +32,15 @@ def _line(item: Any, model: type[BaseModel], prefix: str, data: Any) -> str:
         return unknown("key", parts[-1], valid, under=under) if valid else f"Unknown key '{key}'."
     if item["type"] == "missing":
         return f"'{key}' is missing."
-    message = item["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
-    if item["msg"].startswith("Value error, "):
-        return f"{key}: {message}" if key else message
+    message = item["msg"]
+    if message.startswith("Value error, "):
+        own = message.removeprefix("Value error, ")
+        return f"{key}: {own}" if key else own
     given = repr(item["input"])
     given = given if len(given) <= 60 else given[:57] + "…"
-    return f"'{key}' is {given}, but should be {message}."
+    if message.startswith("Input should be "):
+        return f"'{key}' is {given}, but should be {message.removeprefix('Input should be ')}."
+    return f"'{key}' is {given}: {message[:1].lower()}{message[1:]}."
 
 
 def _as_written(location: list[Any], data: Any) -> list[str]:

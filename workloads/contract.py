@@ -230,6 +230,10 @@ class Workload(ABC, Generic[C]):
         """How many questions or examples a trial will score: `plan` tells what they resolve."""
         return None
 
+    def deterministic(self, config: C) -> bool:
+        """Whether the seed changes nothing: then an arm is one trial, whatever the seeds."""
+        return False
+
     def real_setting(self, config: C) -> bool:
         """Whether this is the setting whose result is being replicated (see `Rule.real_gate`)."""
         return False

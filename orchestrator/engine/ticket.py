@@ -26,6 +26,8 @@ class Ticket(msgspec.Struct, frozen=True):
     outcome_number: int
     provenance: Provenance
     time_limit_s: float | None = None
+    afresh: bool = False
+    """Computes again what is known: checkpoints that led to another outcome are not read."""
     ordinal: int | None = None
     """For a search: which proposal this is."""
 

@@ -13,6 +13,7 @@ from ray import tune
 
 from orchestrator.engine.feed import Feed, TuneFeed
 from orchestrator.engine.recorder import Listener, Recorder
+from orchestrator.engine.scheduling import LetWorkersStart
 from orchestrator.engine.trainable import AttemptTrainable
 from orchestrator.study_file import Asha, Resources
 from telemetry.emitter import Push
@@ -53,7 +54,7 @@ class TuneEngine:
                 tune.with_resources(AttemptTrainable, self._bundle()),
                 tune_config=tune.TuneConfig(
                     search_alg=TuneFeed(feed, push),
-                    scheduler=self._scheduler(),
+                    scheduler=self._scheduler(feed),
                     num_samples=-1,
                     reuse_actors=self.reusable,
                     max_concurrent_trials=None,
@@ -78,9 +79,9 @@ class TuneEngine:
             bundle["memory"] = self.resources.memory_gib * 2**30
         return tune.PlacementGroupFactory([bundle])
 
-    def _scheduler(self) -> Any:
+    def _scheduler(self, feed: Feed) -> Any:
         if self.scheduler is None:
-            return None
+            return LetWorkersStart(feed) if self.reusable else None
         from ray.tune.schedulers import ASHAScheduler
 
         return ASHAScheduler(

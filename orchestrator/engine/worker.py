@@ -88,7 +88,7 @@ def _run_held(ticket: Ticket, held: HeldAttempt, report: Reporter, push: Push | 
     started = time.time()
     workload = load_workload(ticket.workload)
     config = workload.Config.model_validate(ticket.config)
-    checkpoints = AttemptCheckpoints(held)
+    checkpoints = AttemptCheckpoints(held, afresh=ticket.afresh)
     resumed = checkpoints.latest()
     emitter = Emitter(
         held.folder / "spool" / "rank-0000.jsonl",

@@ -97,6 +97,20 @@ def load_task(
     )
 
 
+def check_task(task: str, data: str) -> None:
+    """Reads the data as the task would, without a tokenizer. Raises `InputError` if it can't be.
+
+    A hub data set is not fetched for this: that it exists is known from its revision.
+    """
+    source = resolve_data(data)
+    if source.kind == "hub":
+        return
+    if task == "qa":
+        load_task("qa", data, samples=1, dev_questions=0, test_questions=1)
+    else:
+        _texts(source)
+
+
 def _qa(source: Source) -> _Splits:
     if source.kind == "embedded":
         if source.name != generated.QUESTIONS:
@@ -161,12 +175,8 @@ def _continuation(
             "continuation cuts its prefixes in tokens and was given no tokenizer; give a model "
             "with one"
         )
-    if source.kind == "embedded":
-        if source.name != generated.STORIES:
-            raise InputError(
-                f"{source.given} is not running text; for continuation give "
-                f"embedded:{generated.STORIES}"
-            )
+    texts = _texts(source)
+    if texts is None:
         return _Splits(
             _endless("train", tokenizer, window),
             _endless("dev", tokenizer, window),
@@ -174,10 +184,6 @@ def _continuation(
             "story",
             window.reference_tokens,
         )
-    if source.path is None:
-        texts = hub_data.texts(source)
-    else:
-        texts = [text for file in text_files(source.path) for text in read_texts(file)]
     cluster_key = "story"
     if len(texts) < _FEW_TEXTS:
         texts, cluster_key = [piece for text in texts for piece in passages(text)], "passage"
@@ -189,6 +195,20 @@ def _continuation(
         for part in (stories[:tests], stories[tests : tests + devs], stories[tests + devs :])
     )
     return _Splits(train, dev, test, cluster_key, window.reference_tokens)
+
+
+def _texts(source: Source) -> list[str] | None:
+    """The texts of a source; None for the generated stories, which have no end."""
+    if source.kind == "embedded":
+        if source.name != generated.STORIES:
+            raise InputError(
+                f"{source.given} is not running text; for continuation give "
+                f"embedded:{generated.STORIES}"
+            )
+        return None
+    if source.path is None:
+        return hub_data.texts(source)
+    return [text for file in text_files(source.path) for text in read_texts(file)]
 
 
 def _endless(

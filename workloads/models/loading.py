@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 
+_ADVICE = "valid: a model folder with tokenizer.json and tokenizer_config.json; copy them there"
+
+
 def load_model(
     ref: ModelRef | str, dtype: str = "float32", device: str | torch.device | None = None
 ) -> PreTrainedModel:
@@ -53,16 +56,14 @@ def load_tokenizer(ref: ModelRef | str) -> PreTrainedTokenizerBase:
     from transformers import AutoTokenizer
 
     model_ref = resolve_model(ref) if isinstance(ref, str) else ref
-    advice = "valid: a model folder with tokenizer.json and tokenizer_config.json; copy them there"
-    if model_ref.path is not None and not _has_tokenizer(model_ref):
-        raise InputError(f"{model_ref.path} has no tokenizer; {advice}")
+    check_tokenizer(model_ref)
     try:
         tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(
             model_ref.source, **_where(model_ref)
         )
     except Exception as error:
         raise InputError(
-            f"the tokenizer of {model_ref.given} cannot be loaded ({_first_line(error)}); {advice}"
+            f"the tokenizer of {model_ref.given} cannot be loaded ({_first_line(error)}); {_ADVICE}"
         ) from error
     if tokenizer.pad_token is None:
         if tokenizer.eos_token is None:
@@ -72,6 +73,12 @@ def load_tokenizer(ref: ModelRef | str) -> PreTrainedTokenizerBase:
             )
         tokenizer.pad_token = tokenizer.eos_token
     return tokenizer
+
+
+def check_tokenizer(ref: ModelRef) -> None:
+    """Refuses (`InputError`) a model folder without a tokenizer. Loads nothing."""
+    if ref.path is not None and not _has_tokenizer(ref):
+        raise InputError(f"{ref.path} has no tokenizer; {_ADVICE}")
 
 
 @contextmanager
