@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from orchestrator.earlier import earlier_notes
 from orchestrator.errors import UsageError
 from orchestrator.planning import Plan, PlannedTrial
 from orchestrator.score_files import read_scores
@@ -45,6 +46,7 @@ def verdict_of(study: Study, plan: Plan | None = None) -> Verdict:
             question=study.file.question,
             real_setting=_real_setting(study, plan),
             next_steps=study.file.next_steps,
+            notes=earlier_notes(study),
         )
     except ValueError as error:
         raise UsageError(f"study '{study.name}', verdict: {error}") from error

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from orchestrator.attempts import Attempt, HeldAttempt, attempts, claim_attempt
+from orchestrator.earlier import first_planned_at
 from orchestrator.engine.ticket import Ticket
 from orchestrator.errors import BusyError, UsageError, unknown
 from orchestrator.home import write_whole
@@ -416,11 +417,13 @@ def _write_plan(study: Study, plan: Plan) -> None:
     write_whole(
         folder / "study.yaml", yaml.safe_dump(resolved, sort_keys=False, width=100).encode()
     )
+    now = time.time()
     summary = {
         "study": study.instance,
         "preset": study.preset,
         "settings": dict(study.settings or {}),
-        "planned_at_s": time.time(),
+        "planned_at_s": now,
+        "first_planned_at_s": first_planned_at(folder, now),
         "code_digest": study.code_digest,
         "counts": plan.counts,
         "trials": [

@@ -6,6 +6,7 @@ import shutil
 from collections import Counter
 from typing import TYPE_CHECKING
 
+from orchestrator.cli.status_text import folder_bytes
 from orchestrator.progress import duration
 
 if TYPE_CHECKING:
@@ -13,6 +14,8 @@ if TYPE_CHECKING:
     from orchestrator.study import Study
 
 MOST_ARMS = 40
+SIZED = 20
+"""Known trials whose size on disk is looked at, to tell that of the others."""
 
 
 def print_plan(study: Study, plan: Plan) -> None:
@@ -90,4 +93,8 @@ def _resources(study: Study, plan: Plan) -> str:
     folder = study.home.root
     while not folder.exists():
         folder = folder.parent
+    known = [item.trial.identity for item in plan.trials if item.action == "known"][:SIZED]
+    if left and known:
+        each = sum(folder_bytes(study.home.trial(identity)) for identity in known) / len(known)
+        text += f"; about {each * left / 2**20:.0f} MiB of disk"
     return text + f"; {shutil.disk_usage(folder).free / 2**30:.1f} GiB free in the home"

@@ -71,10 +71,11 @@ def print_status(study: Study, plan: Plan) -> None:
 def disk_bytes(study: Study, plan: Plan) -> int:
     """What the study's trials and its own folder take up, in bytes."""
     folders = {study.home.trial(item.trial.identity) for item in plan.trials} | {study.folder}
-    return sum(_size(folder) for folder in folders)
+    return sum(folder_bytes(folder) for folder in folders)
 
 
-def _size(folder: Path) -> int:
+def folder_bytes(folder: Path) -> int:
+    """What the files below a folder take up, in bytes."""
     total = 0
     for path in folder.rglob("*"):
         try:
