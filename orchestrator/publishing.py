@@ -17,6 +17,7 @@ from telemetry import (
     TrialRun,
     publish_study,
     run_ids,
+    study_run_id,
 )
 
 if TYPE_CHECKING:
@@ -138,13 +139,20 @@ def mlflow_run_ids(study: Study, plan: Plan) -> dict[str, str]:
     return run_ids(study_run(study, plan, None, "running"), trials, sink_of(study.home))
 
 
+def parent_run_id(study: Study, plan: Plan) -> str | None:
+    """The id of the study's own MLflow run; None before it has one."""
+    return study_run_id(study_run(study, plan, None, "running"), sink_of(study.home))
+
+
 def reproduce_command(study: Study) -> str:
     """The command that runs this instance again."""
-    words = ["orrery", "run", study.name]
+    words = ["orrery", "run", study.source or str(study.folder / "study.yaml")]
     if study.preset:
         words += ["--preset", study.preset]
     for key, value in (study.settings or {}).items():
         words += ["-s", f"{key}={_word(value)}"]
+    if study.home != Home.find():
+        words += ["--home", str(study.home.root)]
     return " ".join(words)
 
 

@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from orchestrator.disk import disk_bytes
 from orchestrator.home import write_whole
 from orchestrator.judging import arm_table, verdict_of
 from orchestrator.planning import Plan, PlannedTrial
-from orchestrator.publishing import reproduce_command
+from orchestrator.publishing import parent_run_id, reproduce_command
 from orchestrator.verdict import Verdict
 from workloads.contract import StudyView, TrialView
 
@@ -103,6 +104,8 @@ def _write(study: Study, plan: Plan, verdict: Verdict, folder: Path) -> list[str
         reproduce=reproduce_command(study),
         provenance=_provenance(plan),
         home=str(study.home.root),
+        mlflow_run_id=parent_run_id(study, plan),
+        disk_bytes=disk_bytes(study, plan),
         wall_time_s=_seconds(plan),
         created=datetime.now(UTC).isoformat(timespec="seconds"),
     )

@@ -420,6 +420,7 @@ def _write_plan(study: Study, plan: Plan) -> None:
     now = time.time()
     summary = {
         "study": study.instance,
+        "source": study.source,
         "preset": study.preset,
         "settings": dict(study.settings or {}),
         "planned_at_s": now,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -65,6 +65,8 @@ class Study:
     home: Home
     preset: str | None = None
     settings: Mapping[str, Any] | None = None
+    source: str | None = None
+    """What `load` was given: a shipped name or a file; None for a mapping."""
 
     @classmethod
     def load(
@@ -84,7 +86,8 @@ class Study:
         data = with_settings(with_preset(data, preset), settings or {})
         file: StudyFile = validated(StudyFile, data, where)
         _check_comparator(file, where)
-        made = cls(file, Home.find(home), preset, dict(settings or {}))
+        source = None if isinstance(study, Mapping) else str(study)
+        made = cls(file, Home.find(home), preset, dict(settings or {}), source)
         return made._with_absolute_inputs()
 
     @classmethod
@@ -100,7 +103,7 @@ class Study:
         plan = json.loads(mine[-1].read_bytes())
         path = mine[-1].with_name("study.yaml")
         file = validated(StudyFile, read_study_file(path), str(path))
-        return cls(file, place, plan.get("preset"), plan.get("settings"))
+        return cls(file, place, plan.get("preset"), plan.get("settings"), plan.get("source"))
 
     @cached_property
     def workload(self) -> Workload[Any]:
@@ -217,9 +220,7 @@ class Study:
                 and Path(value).expanduser().exists()
             ):
                 base[field] = str(Path(value).expanduser().resolve())
-        return Study(
-            self.file.model_copy(update={"base": base}), self.home, self.preset, self.settings
-        )
+        return replace(self, file=self.file.model_copy(update={"base": base}))
 
 
 def _check_comparator(file: StudyFile, where: str) -> None:

@@ -18,7 +18,13 @@ from telemetry.events import (
 )
 from telemetry.fold import TrialFold, fold
 from telemetry.parquet import archive_events, read_events
-from telemetry.publication import PublishReport, TrialPublication, publish_study, run_ids
+from telemetry.publication import (
+    PublishReport,
+    TrialPublication,
+    publish_study,
+    run_ids,
+    study_run_id,
+)
 from telemetry.ray_collector import CollectorClient, RayPush, start_collector
 from telemetry.rowlog import Row, RowLog
 from telemetry.runs import StudyRun, TrialEnd, TrialRun
@@ -74,4 +80,5 @@ __all__ = [
     "spool_path",
     "spools_of",
     "start_collector",
+    "study_run_id",
 ]

@@ -177,6 +177,14 @@ def run_ids(study: StudyRun, trials: Iterable[TrialRun], sink: Sink) -> dict[str
     return found
 
 
+def study_run_id(study: StudyRun, sink: Sink) -> str | None:
+    """The run id of the study's own run in the sink's store, from files; None if it has none."""
+    if study.folder is None:
+        return None
+    cursor = _read_cursor(Path(study.folder), sink.store_id(), study.instance)
+    return cursor.run_id or None if cursor is not None else None
+
+
 def publish_study(
     study: StudyRun,
     trials: Iterable[tuple[TrialRun, TrialEnd | None]],

@@ -6,7 +6,7 @@ import shutil
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from orchestrator.cli.status_text import folder_bytes
+from orchestrator.disk import folder_bytes
 from orchestrator.progress import duration
 
 if TYPE_CHECKING:

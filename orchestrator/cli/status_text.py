@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from orchestrator.disk import disk_bytes
 
 if TYPE_CHECKING:
     from orchestrator.planning import Plan
@@ -66,21 +67,3 @@ def print_status(study: Study, plan: Plan) -> None:
             )
     total = ", ".join(f"{count} {state}" for state, count in sorted(plan.counts.items()))
     console.print(f"{total}; {disk_bytes(study, plan) / 2**20:.1f} MiB on disk", markup=False)
-
-
-def disk_bytes(study: Study, plan: Plan) -> int:
-    """What the study's trials and its own folder take up, in bytes."""
-    folders = {study.home.trial(item.trial.identity) for item in plan.trials} | {study.folder}
-    return sum(folder_bytes(folder) for folder in folders)
-
-
-def folder_bytes(folder: Path) -> int:
-    """What the files below a folder take up, in bytes."""
-    total = 0
-    for path in folder.rglob("*"):
-        try:
-            status = path.lstat()
-        except FileNotFoundError:  # a live run moves things
-            continue
-        total += status.st_size
-    return total
