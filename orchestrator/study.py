@@ -115,17 +115,14 @@ class Study:
 
     @cached_property
     def maker(self) -> TrialMaker:
-        return TrialMaker(self.workload, self.file.base)
+        # planning makes no home: without one there is nowhere to keep hashes
+        hashes = self.home.fingerprints if self.home.root.is_dir() else None
+        return TrialMaker(self.workload, self.file.base, hashes)
 
     @cached_property
     def instance(self) -> str:
         """`name-hash` of design, workload, base configuration, seeds and decision rule."""
-        base = dict(self.file.base)
-        config = self.maker.config(Arm("base", "arm", self._any_overrides()))
-        for field, info in type(config).model_fields.items():
-            for source in info.metadata:
-                if isinstance(source, Input) and base.get(field) is not None:
-                    base[field] = self.workload.fingerprint(source.kind, base[field], config)
+        base = self._base_by_content()
         rule = self.file.verdict.canonical() if self.file.verdict else None
         parts = {
             "design": self.file.design.model_dump(mode="json"),
@@ -204,6 +201,20 @@ class Study:
         from orchestrator.judging import verdict_of
 
         return verdict_of(self)
+
+    def _base_by_content(self) -> dict[str, Any]:
+        """The base configuration with fingerprints in the place of inputs."""
+        base = dict(self.file.base)
+        config = self.maker.config(Arm("base", "arm", self._any_overrides()))
+        for field, info in type(config).model_fields.items():
+            source = next((item for item in info.metadata if isinstance(item, Input)), None)
+            if source is None or base.get(field) is None:
+                continue
+            try:
+                base[field] = self.maker.fingerprint(source, base[field], config)
+            except InputError as error:
+                raise UsageError(str(error)) from error
+        return base
 
     def _any_overrides(self) -> Mapping[str, Any]:
         """Overrides under which the base validates: a base may leave fields to its arms."""

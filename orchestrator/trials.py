@@ -39,6 +39,8 @@ class TrialMaker:
 
     workload: Workload[Any]
     base: Mapping[str, Any]
+    hashes: Path | None = None
+    """A file that keeps hashes of inputs between commands."""
     _fingerprints: dict[tuple[str, str], str] = field(default_factory=dict)
 
     def trials(self, arms: Iterable[Arm], seeds: Iterable[int]) -> Iterator[Trial]:
@@ -93,15 +95,17 @@ class TrialMaker:
             except InputError as error:
                 raise UsageError(f"arm '{trial.arm}': {error}") from error
 
-    def _identity_config(self, config: WorkloadConfig, arm: Arm) -> dict[str, Any]:
-        def fingerprint(source: Input, value: str) -> str:
-            key = (source.kind, value)
-            if key not in self._fingerprints:
-                self._fingerprints[key] = self.workload.fingerprint(source.kind, value, config)
-            return self._fingerprints[key]
+    def fingerprint(self, source: Input, value: str, config: WorkloadConfig) -> str:
+        """The fingerprint of an input. Raises `InputError`."""
+        key = (source.kind, value)
+        if key not in self._fingerprints:
+            made = self.workload.fingerprint(source.kind, value, config, self.hashes)
+            self._fingerprints[key] = made
+        return self._fingerprints[key]
 
+    def _identity_config(self, config: WorkloadConfig, arm: Arm) -> dict[str, Any]:
         try:
-            return identity_config(config, fingerprint)
+            return identity_config(config, lambda s, value: self.fingerprint(s, value, config))
         except InputError as error:
             raise UsageError(f"arm '{arm.name}': {error}") from error
 

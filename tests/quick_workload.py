@@ -64,10 +64,17 @@ class Quick(Workload[QuickConfig]):
     version: ClassVar[int] = 1
     reusable: ClassVar[bool] = True
     Config: ClassVar[type[QuickConfig]] = QuickConfig
-    metrics: ClassVar[Mapping[str, Metric]] = {"train/x": Metric("where the walk is")}
+    metrics: ClassVar[Mapping[str, Metric]] = {
+        "train/x": Metric("where the walk is"),
+        "x": Metric("where the walk ended"),
+        "f1": Metric("mean score", "points", higher_is_better=True),
+        "unmeasured": Metric("never measured"),
+    }
     sources: ClassVar[tuple[str, ...]] = ("tests.quick_workload",)
 
-    def fingerprint(self, kind: str, value: str, config: QuickConfig) -> str:
+    def fingerprint(
+        self, kind: str, value: str, config: QuickConfig, cache: Path | None = None
+    ) -> str:
         try:
             return f"len:{len(Path(value).read_bytes())}"
         except OSError as error:

@@ -212,8 +212,11 @@ class Workload(ABC, Generic[C]):
         """
         return config
 
-    def fingerprint(self, kind: str, value: str, config: C) -> str:
-        """The content fingerprint of an `Input` field. Raises `InputError` if it can't be read."""
+    def fingerprint(self, kind: str, value: str, config: C, cache: Path | None = None) -> str:
+        """The content fingerprint of an `Input` field. Raises `InputError` if it can't be read.
+
+        `cache`: a file that may keep hashes of files between calls.
+        """
         raise NotImplementedError(f"{type(self).__name__} has Input fields but no fingerprint()")
 
     def check(self, config: C) -> None:

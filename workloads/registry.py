@@ -69,7 +69,7 @@ def _import(reference: str) -> Any:
     module, _, attribute = reference.partition(":")
     try:
         return getattr(importlib.import_module(module), attribute)
-    except (ImportError, AttributeError) as error:
+    except (ImportError, AttributeError, ValueError) as error:
         raise InputError(
             f"Cannot load workload '{reference}': {error}. Expected 'package.module:Class'."
         ) from error
