@@ -17,12 +17,14 @@ class Resources:
 
     cpus: float
     gpus: float
+    memory_gib: float = float("inf")
 
-    def fits(self, cpus: float, gpus: float) -> int:
+    def fits(self, cpus: float, gpus: float, memory_gib: float = 0.0) -> int:
         """How many trials of that size run at once."""
+        by_memory = self.memory_gib / memory_gib if memory_gib else float("inf")
         by_cpu = self.cpus / cpus if cpus else float("inf")
         by_gpu = self.gpus / gpus if gpus else float("inf")
-        return int(min(by_cpu, by_gpu))
+        return int(min(by_cpu, by_gpu, by_memory))
 
 
 class Cluster(AbstractContextManager[Resources], Protocol):

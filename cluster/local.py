@@ -7,8 +7,8 @@ import math
 import os
 import shutil
 import tempfile
-import warnings
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 
@@ -18,6 +18,7 @@ OBJECT_STORE_BYTES = 256 * 1024 * 1024
 
 # A Ray socket's path has to fit in 107 bytes, so its folder is a short one.
 _SOCKET_ROOT = Path("/tmp")
+_PREFIX = "orrery-ray-"
 
 
 class LocalCluster:
@@ -35,7 +36,11 @@ class LocalCluster:
         if not ray.is_initialized():
             self._start()
         found = ray.cluster_resources()
-        return Resources(cpus=found.get("CPU", 0.0), gpus=found.get("GPU", 0.0))
+        return Resources(
+            cpus=found.get("CPU", 0.0),
+            gpus=found.get("GPU", 0.0),
+            memory_gib=found.get("memory", 0.0) / 2**30,
+        )
 
     def __exit__(
         self,
@@ -56,30 +61,68 @@ class LocalCluster:
         import ray
 
         root = _SOCKET_ROOT if _SOCKET_ROOT.is_dir() else Path(tempfile.gettempdir())
-        self._folder = Path(tempfile.mkdtemp(prefix="orrery-", dir=root))
+        _remove_leavings(root)
+        self._folder = Path(tempfile.mkdtemp(prefix=f"{_PREFIX}{os.getpid()}-", dir=root))
         # RAY_ADDRESS of the user's shell names a cluster that is none of ours
         os.environ.pop("RAY_ADDRESS", None)
-        os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-        warnings.filterwarnings("ignore", message=".*RAY_ACCEL_ENV_VAR.*")
+        # a trial that asks for no GPU sees none: else all of them would crowd onto the first
+        os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "1")
+        # nothing of a study is told to Ray's makers, unless its user wants that
+        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
         try:
-            ray.init(
-                address="local",
-                num_cpus=self._cpus or usable_cpus(),
-                _node_ip_address="127.0.0.1",
-                include_dashboard=False,
-                dashboard_host="127.0.0.1",
-                object_store_memory=OBJECT_STORE_BYTES,
-                log_to_driver=False,
-                configure_logging=True,
-                logging_level=logging.ERROR,
-                _temp_dir=str(self._folder),
-            )
-        except Exception as error:
-            shutil.rmtree(self._folder, ignore_errors=True)
-            self._folder = None
+            with _on_the_loopback_address():
+                ray.init(
+                    address="local",
+                    num_cpus=self._cpus or usable_cpus(),
+                    include_dashboard=False,
+                    dashboard_host="127.0.0.1",
+                    object_store_memory=OBJECT_STORE_BYTES,
+                    log_to_driver=False,
+                    configure_logging=True,
+                    logging_level=logging.ERROR,
+                    _temp_dir=str(self._folder),
+                )
+        except BaseException as error:
+            self.__exit__(None, None, None)  # what has started of it
+            if not isinstance(error, Exception):
+                raise
             raise ClusterError(
                 f"Ray did not start on this machine: {error}. See: orrery doctor"
             ) from error
+
+
+@contextmanager
+def _on_the_loopback_address() -> Iterator[None]:
+    """A Ray that starts inside listens on 127.0.0.1 alone: whoever reaches its ports runs code.
+
+    On Linux it listens on every address of the host, even if told `_node_ip_address`; this setting
+    makes it behave as on a laptop. Its processes inherit the variable.
+    """
+    from ray._private import ray_constants
+
+    variable = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"
+    before = os.environ.get(variable), ray_constants.ENABLE_RAY_CLUSTER
+    os.environ[variable], ray_constants.ENABLE_RAY_CLUSTER = "0", False
+    try:
+        yield
+    finally:
+        ray_constants.ENABLE_RAY_CLUSTER = before[1]
+        if before[0] is None:
+            del os.environ[variable]
+        else:
+            os.environ[variable] = before[0]
+
+
+def _remove_leavings(root: Path) -> None:
+    """Folders of Rays whose drivers were killed: nobody else removes them."""
+    import psutil
+
+    for folder in root.glob(f"{_PREFIX}*-*"):
+        pid = folder.name.removeprefix(_PREFIX).partition("-")[0]
+        with suppress(OSError):
+            mine = folder.stat().st_uid == os.getuid()
+            if mine and pid.isdigit() and not psutil.pid_exists(int(pid)):
+                shutil.rmtree(folder, ignore_errors=True)
 
 
 def usable_cpus() -> int:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import itertools
+import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from orchestrator.errors import UsageError
-from orchestrator.study_file import ArmFile, Configurations, Grid, Role, Search
+from orchestrator.study_file import ArmFile, Configurations, Grid, Level, Role, Search
 
 
 @dataclass(frozen=True)
@@ -34,9 +35,10 @@ def arms_of(design: Configurations | Grid | Search) -> Iterator[Arm]:
         listed_names = {listed.name for listed in design.arms}
         seen: set[str] = set()
         names = list(design.factors)
+        shown = {factor: _shown(levels) for factor, levels in design.factors.items()}
         for levels in itertools.product(*design.factors.values()):
             point = dict(zip(names, levels, strict=True))
-            name = arm_name(point)
+            name = arm_name({factor: shown[factor].get(v, v) for factor, v in point.items()})
             if name in seen:
                 raise UsageError(
                     f"Two points of the grid are both called '{name}': give levels that differ."
@@ -52,6 +54,15 @@ def arm_name(point: Mapping[str, Any]) -> str:
     clear = {key: s if list(short.values()).count(s) == 1 else key for key, s in short.items()}
     text = ",".join(f"{clear[key]}={_level(value)}" for key, value in point.items())
     return re.sub(r"[^A-Za-z0-9=,._+-]", "_", text)
+
+
+def _shown(levels: Sequence[Level]) -> dict[Level, str]:
+    """Absolute paths by their last part, where it tells them apart: a name that every folder has
+    in common."""
+    paths = [level for level in levels if isinstance(level, str) and os.path.isabs(level)]
+    short: dict[Level, str] = {path: os.path.basename(path) for path in paths}
+    names = [short.get(level) or str(level) for level in levels]
+    return short if len(set(names)) == len(names) else {}
 
 
 def _level(value: Any) -> str:

@@ -20,13 +20,15 @@ from typing import Literal, TypeVar
 import msgspec
 
 from orchestrator.errors import BusyError, DamagedFileError
-from orchestrator.home import publish_once, write_whole
+from orchestrator.home import flush_folder, publish_once, write_whole
 from orchestrator.process import Process
 from orchestrator.records import Claim, End, Failure, Outcome, State, encode
 from workloads.contract import Checkpoint, TrialStopped
 
 HEARTBEAT_PERIOD_S = 10.0
-HEARTBEAT_LIMIT_S = 90.0
+HEARTBEAT_LIMIT_S = 120.0
+"""After so long without a heartbeat a process of another host counts as dead. Should it only have
+been cut off, it finds itself superseded and commits nothing."""
 UNCLAIMED_GRACE_S = 15.0
 """How long a folder without claim.json may belong to a process that is about to write it."""
 
@@ -53,12 +55,21 @@ class Attempt:
         return self.folder / "artifacts"
 
     def claim(self) -> Claim | None:
-        return _read(self.folder / "claim.json", Claim)
+        """Who claimed it; None before that is written, and where a power cut emptied the file."""
+        path = self.folder / "claim.json"
+        if path.exists() and path.stat().st_size == 0:
+            return None
+        return _read(path, Claim)
 
     def is_for(self, outcome_number: int) -> bool:
         """Whether it was claimed to publish under that number."""
         claim = self.claim()
         return claim is not None and claim.outcome_number == outcome_number
+
+    def ran(self, code_digest: str) -> bool:
+        """Whether it was claimed by a process with that source code."""
+        claim = self.claim()
+        return claim is not None and claim.code_digest == code_digest
 
     def end(self) -> End | None:
         return _read(self.folder / "end.json", End)
@@ -75,7 +86,9 @@ class Attempt:
         return publish_once(self.folder / "end.json", record)
 
     def life(self) -> Life:
-        """Whether its process still works on it. "unknown" is never "dead"."""
+        """Whether its process still works on it: by its pid on this host, by its heartbeat on
+        another. A job of SLURM that no longer beats may wait in its queue: "unknown", never "dead".
+        """
         if (self.folder / "end.json").exists():
             return "dead"
         claim = self.claim()
@@ -86,7 +99,9 @@ class Attempt:
             return "alive" if here else "dead"
         heartbeat = self.folder / "heartbeat"
         beat = heartbeat if heartbeat.exists() else self.folder / "claim.json"
-        return "alive" if self._age_s(beat) < HEARTBEAT_LIMIT_S else "unknown"
+        if self._age_s(beat) < HEARTBEAT_LIMIT_S:
+            return "alive"
+        return "unknown" if claim.process.slurm_job else "dead"
 
     def beat(self) -> None:
         """Says "still here" to other hosts."""
@@ -111,10 +126,18 @@ def attempts(trial_folder: Path) -> list[Attempt]:
     return [Attempt(trial_folder / name) for name in sorted(names)]
 
 
-def claim_attempt(trial_folder: Path, *, outcome_number: int, study: str) -> HeldAttempt:
-    """Claims the next attempt for this process.
+def claim_attempt(
+    trial_folder: Path,
+    *,
+    outcome_number: int,
+    study: str,
+    token: str | None = None,
+    code_digest: str = "",
+) -> HeldAttempt:
+    """Claims the next attempt for this process. `token` lets its sender know it again.
 
-    Raises `BusyError` if the last attempt may still be alive, or somebody was quicker.
+    Raises `BusyError` if the last attempt may still be alive, or somebody was quicker: to claim,
+    or to publish under that number.
     """
     trial_folder.mkdir(parents=True, exist_ok=True)
     before = attempts(trial_folder)
@@ -131,15 +154,20 @@ def claim_attempt(trial_folder: Path, *, outcome_number: int, study: str) -> Hel
         folder.mkdir()
     except FileExistsError as error:
         raise BusyError(f"attempt {number} of {trial_folder.name} was claimed first") from error
+    if any(item.number >= outcome_number for item in outcomes(trial_folder)):
+        folder.rmdir()  # published since the caller looked
+        raise BusyError(f"{trial_folder.name} was published meanwhile")
     claim = Claim(
         attempt=number,
         outcome_number=outcome_number,
-        token=uuid.uuid4().hex,
+        token=token or uuid.uuid4().hex,
         process=Process.current(),
         study=study,
         claimed_at_s=time.time(),
+        code_digest=code_digest,
     )
-    write_whole(folder / "claim.json", encode(claim))
+    # its process does not outlive the machine either
+    write_whole(folder / "claim.json", encode(claim), durable=False)
     return HeldAttempt(folder, claim)
 
 
@@ -174,10 +202,23 @@ class AttemptCheckpoints:
 
     attempt: HeldAttempt
     afresh: bool = False
+    same_code: bool = False
+    """Passes over those that other source code has made."""
 
     def latest(self) -> Checkpoint | None:
-        number = self.attempt.held.outcome_number if self.afresh else None
-        return latest_checkpoint(self.attempt.folder.parent, number)
+        held = self.attempt.held
+        return latest_checkpoint(
+            self.attempt.folder.parent,
+            held.outcome_number if self.afresh else None,
+            held.code_digest if self.same_code else None,
+        )
+
+    def codes(self) -> list[str]:
+        """Digests of the code that made the latest checkpoint and of that which goes on from it."""
+        latest = self.latest()
+        claim = Attempt(latest.path.parent.parent).claim() if latest else None
+        before = [claim.code_digest] if claim is not None else []
+        return list(dict.fromkeys([*before, self.attempt.held.code_digest]))
 
     @contextmanager
     def saving(self, step: int) -> Iterator[Path]:
@@ -188,11 +229,13 @@ class AttemptCheckpoints:
         partial = Path(tempfile.mkdtemp(prefix=".partial-", dir=folder))
         try:
             yield partial
+            flush_folder(partial)
             self.attempt.verify()
             final = folder / f"step-{step:012d}"
             if final.exists():
                 shutil.rmtree(final)
             partial.rename(final)
+            flush_folder(folder, files=False)
         except BaseException:
             shutil.rmtree(partial, ignore_errors=True)
             raise
@@ -201,15 +244,19 @@ class AttemptCheckpoints:
                 shutil.rmtree(older, ignore_errors=True)
 
 
-def latest_checkpoint(trial_folder: Path, outcome_number: int | None = None) -> Checkpoint | None:
+def latest_checkpoint(
+    trial_folder: Path, outcome_number: int | None = None, code_digest: str | None = None
+) -> Checkpoint | None:
     """The complete checkpoint with the most steps; of equals, the newest attempt's.
 
-    With `outcome_number`, only of the attempts that were to publish under it.
+    With `outcome_number`, only of the attempts that were to publish under it; with `code_digest`,
+    only of those that ran that code.
     """
     found = [
         Checkpoint(path, int(path.name.removeprefix("step-")))
         for attempt in attempts(trial_folder)
         if outcome_number is None or attempt.is_for(outcome_number)
+        if code_digest is None or attempt.ran(code_digest)
         for path in sorted((attempt.folder / "checkpoint").glob("step-*"))
     ]
     return max(found, key=lambda c: (c.step, c.path.parent.parent.name), default=None)

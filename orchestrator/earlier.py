@@ -7,7 +7,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from orchestrator.study_file import StudyFile, read_study_file
+from orchestrator.attempts import outcomes
+from orchestrator.errors import OrreryError
+from orchestrator.study_file import StudyFile, canonical_design, read_study_file
 
 if TYPE_CHECKING:
     from orchestrator.study import Study
@@ -15,21 +17,34 @@ if TYPE_CHECKING:
 
 def earlier_notes(study: Study) -> list[str]:
     """`post hoc` if another rule was applied to the same trials first, `extended` if only seeds
-    were added after there were results. One line for each earlier instance."""
+    were added after there were results. One line for each earlier instance that says either, or
+    that cannot be read."""
     mine = _first_planned(study.folder)
     notes = []
     for folder in sorted(study.home.studies.glob(f"{study.name}-*")):
         begun = _first_planned(folder)
-        if folder == study.folder or begun is None or (mine is not None and begun >= mine):
+        if folder == study.folder or folder.name.rpartition("-")[0] != study.name:
             continue
-        other = StudyFile.model_validate(read_study_file(folder / "study.yaml"))
-        if not _same_question(study.file, other) or not _had_results(study, folder, mine):
+        if begun is None or (mine is not None and begun >= mine):
             continue
-        if _rule(other) != _rule(study.file):
-            notes.append(f"post hoc: {folder.name} had results under another rule before.")
-        elif set(other.seeds) < set(study.file.seeds):
-            notes.append(f"extended: seeds were added after {folder.name} had results.")
+        try:
+            note = _note(study, folder, mine)
+        except (OrreryError, ValueError, LookupError, TypeError, OSError):  # of another version
+            note = f"an earlier instance {folder.name} cannot be read."
+        notes += [note] if note else []
     return notes
+
+
+def _note(study: Study, folder: Path, mine: float | None) -> str:
+    """What the earlier instance in `folder` says of this one, or nothing."""
+    other = StudyFile.model_validate(read_study_file(folder / "study.yaml"))
+    if not _same_question(study.file, other) or not _had_results(study, folder, mine):
+        return ""
+    if _rule(other) != _rule(study.file):
+        return f"post hoc: {folder.name} had results under another rule before."
+    if set(other.seeds) < set(study.file.seeds):
+        return f"extended: seeds were added after {folder.name} had results."
+    return ""
 
 
 def first_planned_at(folder: Path, now: float) -> float:
@@ -44,14 +59,16 @@ def _first_planned(folder: Path) -> float | None:
 
 def _plan(folder: Path) -> dict[str, Any] | None:
     try:
-        plan: dict[str, Any] = json.loads((folder / "plan.json").read_bytes())
+        plan = json.loads((folder / "plan.json").read_bytes())
     except (OSError, ValueError):
         return None
-    return plan
+    return plan if isinstance(plan, dict) else None
 
 
 def _same_question(one: StudyFile, other: StudyFile) -> bool:
-    return (one.design, one.workload, one.base) == (other.design, other.workload, other.base)
+    return (one.workload, one.base) == (other.workload, other.base) and (
+        canonical_design(one.design) == canonical_design(other.design)
+    )
 
 
 def _rule(file: StudyFile) -> Any:
@@ -59,10 +76,12 @@ def _rule(file: StudyFile) -> Any:
 
 
 def _had_results(study: Study, folder: Path, before_s: float | None) -> bool:
-    records = study.ledger.records(_trial_ids(folder)).values()
+    """Whether a trial of the instance had its first outcome by then: a later one (`--again`, a
+    wider observation) takes nothing back."""
     return any(
-        record.outcome is not None and (before_s is None or record.outcome.finished_at_s < before_s)
-        for record in records
+        before_s is None or outcome.finished_at_s < before_s
+        for identity in _trial_ids(folder)
+        for outcome in outcomes(study.home.trial(identity))
     )
 
 

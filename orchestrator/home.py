@@ -86,10 +86,13 @@ class Home:
         return self.studies / instance
 
 
-def write_whole(path: Path, content: bytes) -> None:
-    """Writes `content` so that a reader finds the old file or the new one, never a part."""
+def write_whole(path: Path, content: bytes, *, durable: bool = True) -> None:
+    """Writes `content` so that a reader finds the old file or the new one, never a part.
+
+    Not `durable`: outlives the process, but a machine that loses power may leave an empty file.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = _temporary(path, content)
+    temporary = _temporary(path, content, durable)
     try:
         os.replace(temporary, path)
     except BaseException:
@@ -97,9 +100,12 @@ def write_whole(path: Path, content: bytes) -> None:
         raise
 
 
-def publish_once(path: Path, content: bytes) -> bool:
-    """Publishes `content` under `path` by link(2). False if somebody was first: theirs stays."""
-    temporary = _temporary(path, content)
+def publish_once(path: Path, content: bytes, *, durable: bool = True) -> bool:
+    """Publishes `content` under `path` by link(2). False if somebody was first: theirs stays.
+
+    `durable` as in `write_whole`.
+    """
+    temporary = _temporary(path, content, durable)
     try:
         os.link(temporary, path)
     except FileExistsError:
@@ -109,13 +115,25 @@ def publish_once(path: Path, content: bytes) -> bool:
     return True
 
 
-def _temporary(path: Path, content: bytes) -> Path:
+def flush_folder(folder: Path, *, files: bool = True) -> None:
+    """Puts a folder's entries, and by default all files below it, on the disk itself."""
+    paths = [path for path in folder.rglob("*") if path.is_file()] if files else []
+    for path in [*paths, folder]:
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def _temporary(path: Path, content: bytes, durable: bool) -> Path:
     descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     try:
         with os.fdopen(descriptor, "wb") as file:
             file.write(content)
             file.flush()
-            os.fsync(file.fileno())
+            if durable:
+                os.fsync(file.fileno())
     except BaseException:
         Path(name).unlink(missing_ok=True)
         raise

@@ -88,7 +88,8 @@ def _replicate(study: Study, rule: Rule, item: PlannedTrial) -> ReplicateScores:
     report = rule.selection.report if rule.selection else DEFAULT_SPLIT
     select = rule.selection.split if rule.selection else None
     path = study.home.trial(trial.identity) / outcome.scores if outcome.scores else None
-    scores = _scores(path, report, rule.metric)
+    asked = study.workload.scored_units(trial.config)
+    scores = _scores(path, report, rule.metric, asked)
     return ReplicateScores(
         seed=trial.seed,
         trial_id=trial.identity,
@@ -105,10 +106,11 @@ def _replicate(study: Study, rule: Rule, item: PlannedTrial) -> ReplicateScores:
     )
 
 
-def _scores(path: Path | None, split: str, column: str) -> Any:
+def _scores(path: Path | None, split: str, column: str, most: int | None = None) -> Any:
+    """One column of one split; of an outcome that was observed more widely, what is asked for."""
     if path is None or not path.is_file():
         return None
-    return read_scores(path, split, column)
+    return read_scores(path, split, column, most)
 
 
 def _mean(scores: Any) -> float | None:
@@ -145,17 +147,19 @@ def arm_table(study: Study, verdict: Verdict | None = None) -> pd.DataFrame:
 
 
 def resolvable(study: Study, plan: Plan) -> tuple[Resolvable, str] | None:
-    """What the study can resolve, and what noise that assumes; None without rule or scores."""
+    """What the study can resolve, and what noise that assumes; None without a rule, scores, or
+    an arm that depends on the seed."""
     rule = study.file.verdict
     arms = [arm for arm in plan.arms if arm.role == "arm"]
     if rule is None or not arms:
         return None
     units = study.workload.scored_units(study.maker.config(arms[0]))
-    if units is None:
+    fixed = {t.arm for i in plan.trials if study.workload.deterministic((t := i.trial).config)}
+    seeds = [len(arm.seeds or study.file.seeds) for arm in arms if arm.name not in fixed]
+    if units is None or not seeds:
         return None
     noise, source = _noise(study, plan)
-    seeds = min(len(arm.seeds or study.file.seeds) for arm in arms)
-    return smallest_resolvable(rule, seeds, units, noise, len(arms)), source
+    return smallest_resolvable(rule, min(seeds), units, noise, len(arms)), source
 
 
 def _noise(study: Study, plan: Plan) -> tuple[Noise, str]:

@@ -85,7 +85,7 @@ def _lost_in_a_row(tries: Iterable[Attempt]) -> int:
     for attempt in tries:
         end = attempt.end()
         lost = end is not None and end.failure is not None and end.failure.kind == "node_lost"
-        if end is None or not lost:
+        if end is None or not lost or end.state == "failed":  # given up: a retry starts anew
             count = 0
             continue
         step = end.checkpoint_step
@@ -98,14 +98,22 @@ def _lost_in_a_row(tries: Iterable[Attempt]) -> int:
 def record_identity(home: Home, identity: str, document: dict[str, Any]) -> None:
     """Writes identity.json, or compares it field by field with what is there.
 
-    Raises `IdentityMismatchError` naming the first field that differs.
+    Raises `IdentityMismatchError` naming the first field that differs, `DamagedFileError` if it
+    cannot be read.
     """
     folder = home.trial(identity)
     path = folder / "identity.json"
     content = json.dumps(document, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
     folder.mkdir(parents=True, exist_ok=True)
-    if path.exists() or not publish_once(path, content.encode()):
-        there = json.loads(path.read_bytes())
+    if path.exists() and path.stat().st_size == 0:  # a power cut: it is written again
+        path.unlink(missing_ok=True)
+    if path.exists() or not publish_once(path, content.encode(), durable=False):
+        try:
+            there = json.loads(path.read_bytes())
+        except ValueError as error:
+            raise DamagedFileError(
+                f"'{path}' cannot be read ({error}). Move the folder away and run again."
+            ) from error
         if there != json.loads(content):
             raise IdentityMismatchError(
                 f"'{path}' differs from the trial of that identity at "
@@ -120,6 +128,20 @@ def _first_difference(left: Any, right: Any, at: str = "") -> str:
             if left.get(key) != right.get(key):
                 return _first_difference(left.get(key), right.get(key), f"{at}.{key}".strip("."))
     return f"'{at}' ({left!r} there, {right!r} asked for)"
+
+
+def _unreadable(scores: Path) -> str:
+    """What is wrong with a file of scores; empty if nothing is."""
+    if not scores.is_file():
+        return "is gone"
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        pq.ParquetFile(scores).close()
+    except (OSError, pa.ArrowException) as error:
+        return f"cannot be read ({error})"
+    return ""
 
 
 @dataclass
@@ -180,8 +202,8 @@ class Ledger:
             yield f"{identity}: {error}"
             return
         outcome = record.outcome
-        if outcome is not None and outcome.scores and not (folder / outcome.scores).is_file():
-            yield f"{identity}: outcome {outcome.number} names {outcome.scores}, which is gone"
+        if outcome is not None and outcome.scores and (why := _unreadable(folder / outcome.scores)):
+            yield f"{identity}: {outcome.scores} of outcome {outcome.number} {why}"
         if row is not None and row[0] == self._stamp(identity):
             known = msgspec.json.decode(row[1], type=TrialRecord)
             if known != record:

@@ -11,24 +11,22 @@ import msgspec
 
 
 class Process(msgspec.Struct, frozen=True):
-    """A process on a host. `started_s` (seconds since the epoch) tells a reused pid apart."""
+    """A process on a host. `started` tells a reused pid apart; see `_started`."""
 
     host: str
     boot: str
     pid: int
-    started_s: float
+    started: float
     slurm_job: str | None = None
 
     @classmethod
     def current(cls) -> Process:
-        import psutil
-
         pid = os.getpid()
         return cls(
             host=socket.gethostname(),
             boot=boot_key(),
             pid=pid,
-            started_s=round(psutil.Process(pid).create_time(), 2),
+            started=_started(pid),
             slurm_job=os.environ.get("SLURM_JOB_ID"),
         )
 
@@ -40,15 +38,26 @@ class Process(msgspec.Struct, frozen=True):
         import psutil
 
         try:
-            process = psutil.Process(self.pid)
-            same = abs(process.create_time() - self.started_s) < 1.0
-            return bool(same and process.status() != psutil.STATUS_ZOMBIE)
+            zombie = psutil.Process(self.pid).status() == psutil.STATUS_ZOMBIE
+            return not zombie and abs(_started(self.pid) - self.started) < 1.0
         except psutil.NoSuchProcess:
             return False
 
     def _rebooted(self) -> bool:
         ours, theirs = boot_key().split("/"), self.boot.split("/")
         return self.host == socket.gethostname() and ours[0] != theirs[0] and ours[1] == theirs[1]
+
+
+def _started(pid: int) -> float:
+    """When a process started: in clock ticks since boot, which no change of the clock moves;
+    where there is no /proc, in seconds since the epoch. Raises `psutil.NoSuchProcess`."""
+    import psutil
+
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        return float(fields[19])  # field 22 of the whole line: starttime
+    except (FileNotFoundError, ProcessLookupError):
+        return round(psutil.Process(pid).create_time(), 2)
 
 
 @lru_cache(maxsize=1)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shlex
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -145,22 +147,17 @@ def parent_run_id(study: Study, plan: Plan) -> str | None:
 
 
 def reproduce_command(study: Study) -> str:
-    """The command that runs this instance again."""
-    words = ["orrery", "run", study.source or str(study.folder / "study.yaml")]
-    if study.preset:
-        words += ["--preset", study.preset]
-    for key, value in (study.settings or {}).items():
-        words += ["-s", f"{key}={_word(value)}"]
+    """The command that runs this instance again, quoted for a shell."""
+    if study.source is None:  # a mapping: its file has the preset and the settings in it
+        words = ["orrery", "run", str(study.folder / "study.yaml")]
+    else:
+        words = ["orrery", "run", study.source]
+        words += ["--preset", study.preset] if study.preset else []
+        for key, value in (study.settings or {}).items():
+            words += ["-s", f"{key}={value if isinstance(value, str) else json.dumps(value)}"]
     if study.home != Home.find():
         words += ["--home", str(study.home.root)]
-    return " ".join(words)
-
-
-def _word(value: object) -> str:
-    import json
-
-    text = value if isinstance(value, str) else json.dumps(value)
-    return f"'{text}'" if " " in text else text
+    return shlex.join(words)
 
 
 def _note(study: Study, plan: Plan, verdict: Verdict | None) -> str:

@@ -47,6 +47,7 @@ class Claim(msgspec.Struct, frozen=True):
     process: Process
     study: str
     claimed_at_s: float
+    code_digest: str = ""
     version: int = RECORD_VERSION
 
 

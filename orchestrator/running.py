@@ -6,15 +6,16 @@ import dataclasses
 import signal
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import msgspec
 
-from orchestrator.attempts import Attempt, HeldAttempt, attempts, claim_attempt
+from orchestrator.attempts import attempts
+from orchestrator.driving import driver_seat, follow
 from orchestrator.earlier import first_planned_at
 from orchestrator.engine.ticket import Ticket
 from orchestrator.errors import BusyError, UsageError, unknown
@@ -33,16 +34,15 @@ if TYPE_CHECKING:
     import pandas as pd
     from rich.console import Console
 
+    from cluster import Cluster
     from cluster import Resources as ClusterResources
     from orchestrator.engine.feed import TicketSource
     from orchestrator.study import Study
     from orchestrator.verdict import Verdict
     from telemetry import CollectorClient
 
-FOLLOW_EVERY_S = 1.0
 DRAIN_LIMIT_S = 120.0
 RELEASE_LIMIT_S = 10.0
-CLUSTERS = ("local",)
 
 
 @dataclass(frozen=True)
@@ -54,6 +54,8 @@ class RunReport:
     report: StudyReport
     ran: int
     interrupted: bool
+    limited: bool
+    """Only so many trials were asked for (`limit`)."""
     seconds: float
     telemetry_left: Mapping[str, str]
 
@@ -63,10 +65,12 @@ class RunReport:
 
     @property
     def exit_code(self) -> int:
-        """0 all trials done, 1 some failed, 130 interrupted."""
+        """0 all trials done (or as many as were asked for), 1 some failed, 130 interrupted."""
         if self.interrupted:
             return 130
-        return 1 if any(item.state == "failed" for item in self.plan.trials) else 0
+        failed = any(item.state == "failed" for item in self.plan.trials)
+        missing = not self.limited and any(i.action in ("run", "running") for i in self.plan.trials)
+        return 1 if failed or missing else 0
 
     def table(self) -> pd.DataFrame:
         """As `Study.table`."""
@@ -89,22 +93,35 @@ def run_study(
     Raises `UsageError` before anything starts if the study cannot be run as asked.
     """
     began = time.monotonic()
-    if on not in CLUSTERS:
-        raise UsageError(unknown("cluster", on, CLUSTERS))
+    cluster = _cluster(on)
     console = console or _default_console()
     study.home.writable()
     selection = Selection(tuple(only), limit, again, same_code, retry)
-    passed = _pass(study, selection, console)
-    while passed.followed and not passed.interrupted:  # its driver may have died: go on ourselves
-        selection = _without_repeats(selection)
-        passed = _pass(study, selection, console)
+    passed = _all_passes(study, selection, cluster, console)
     after = study.plan(_without_repeats(selection))
     report, left = StudyReport(study.folder / "report", None, ()), dict(passed.left)
     if not passed.interrupted:
         report = report_study(study, after)
-        left |= publish(study, after, report.verdict, state_of(after), report.folder).left
-    seconds = time.monotonic() - began
-    return RunReport(study, after, report, passed.ran, passed.interrupted, seconds, left)
+        published = publish(study, after, report.verdict, state_of(after), report.folder)
+        left = left if published.busy else published.left
+    return RunReport(
+        study=study,
+        plan=after,
+        report=report,
+        ran=passed.ran,
+        interrupted=passed.interrupted,
+        limited=limit is not None,
+        seconds=time.monotonic() - began,
+        telemetry_left=left,
+    )
+
+
+def _cluster(on: str) -> Callable[[], Cluster]:
+    from cluster import CLUSTERS
+
+    if on not in CLUSTERS:
+        raise UsageError(unknown("cluster", on, CLUSTERS))
+    return CLUSTERS[on]
 
 
 @dataclass(frozen=True)
@@ -119,20 +136,43 @@ class _Passed:
     """What telemetry could not publish, and why."""
 
 
-def _pass(study: Study, selection: Selection, console: Console) -> _Passed:
+def _all_passes(
+    study: Study, selection: Selection, cluster: Callable[[], Cluster], console: Console
+) -> _Passed:
+    """Passes until nothing is missing: another driver may have died or been interrupted, and a
+    trial shared with another study may have been observed less widely than is asked here."""
+    ran, futile = 0, 0
+    while True:
+        passed = _pass(study, selection, cluster, console)
+        ran += passed.ran
+        if passed.interrupted:
+            break
+        if passed.followed:
+            continue
+        selection = _without_repeats(selection)
+        futile = 0 if passed.ran else futile + 1
+        done = selection.limit is not None or not study.plan(selection).to_run
+        if done or futile:
+            break
+    return dataclasses.replace(passed, ran=ran)
+
+
+def _pass(
+    study: Study, selection: Selection, cluster: Callable[[], Cluster], console: Console
+) -> _Passed:
     plan = study.plan(selection)
     study.maker.check(item.trial for item in plan.to_run)
     _write_plan(study, plan)
     for note in plan.notes:
-        console.print(f"[dim]{note}[/]", highlight=False)
+        console.print(note, style="dim", highlight=False, markup=False)
     elsewhere = any(item.action == "running" for item in plan.trials)
     if not (plan.to_run or elsewhere or _proposals(plan, selection)):
         return _Passed()
     try:
-        with _seat(study):
-            return _Run(study, selection, console).carry_out(plan)
+        with driver_seat(study):
+            return _Run(study, selection, cluster(), console).carry_out(plan)
     except BusyError:
-        return _Passed(interrupted=_follow(study, console), followed=True)
+        return _Passed(interrupted=follow(study, console), followed=True)
 
 
 def _without_repeats(selection: Selection) -> Selection:
@@ -144,48 +184,31 @@ def _proposals(plan: Plan, selection: Selection) -> int:
     return 0 if selection.only else plan.proposals_left
 
 
-@contextmanager
-def _seat(study: Study) -> Iterator[HeldAttempt]:
-    """The one live driver of a study. Raises `BusyError` if another process is it."""
-    held = claim_attempt(study.folder / "driver", outcome_number=0, study=study.instance)
-    done = threading.Event()
-
-    def beat() -> None:
-        while not done.wait(10.0):
-            held.beat()
-
-    threading.Thread(target=beat, name="orrery-driver", daemon=True).start()
-    try:
-        yield held
-    finally:
-        done.set()
-        held.finish("done")
-
-
 class _Run:
     """One run of a driver that holds the study's seat."""
 
-    def __init__(self, study: Study, selection: Selection, console: Console) -> None:
+    def __init__(
+        self, study: Study, selection: Selection, cluster: Cluster, console: Console
+    ) -> None:
         self.study, self.selection, self.console = study, selection, console
+        self.cluster = cluster
         self.provenance = provenance(study.code_digest)
         self.ran = 0
         self.client: CollectorClient | None = None
         self.trials: dict[str, PlannedTrial | Trial] = {}
-        self.source: Any = None
         self.progress: Progress | None = None
         self.out: dict[str, Ticket] = {}
 
     def carry_out(self, plan: Plan) -> _Passed:
-        from cluster import ClusterError, LocalCluster
+        from cluster import ClusterError
 
         left: dict[str, str] = {}
-        cluster = LocalCluster()
         with _interrupt_on_terminate():
             try:
                 with (
                     self.console.status("starting Ray …") if self.console.is_terminal else _quiet()
                 ):
-                    offered = cluster.__enter__()
+                    offered = self.cluster.__enter__()
             except ClusterError as error:
                 raise UsageError(str(error)) from error
             try:
@@ -193,19 +216,21 @@ class _Run:
                 interrupted = self._phases(plan, places)
                 left = self._drain(interrupted)
             finally:
-                cluster.__exit__(None, None, None)
+                self.cluster.__exit__(None, None, None)
                 self._release()
         return _Passed(self.ran, interrupted, left=left)
 
     def _places(self, offered: ClusterResources) -> int:
         """How many trials run at once. Raises `UsageError` if not even one fits."""
         wanted = self.study.file.resources
-        places = offered.fits(wanted.cpus, wanted.gpus)
+        memory_gib = wanted.memory_gib or 0.0
+        places = offered.fits(wanted.cpus, wanted.gpus, memory_gib)
         if places < 1:
             raise UsageError(
-                f"A trial of '{self.study.name}' takes {wanted.cpus:g} CPUs and {wanted.gpus:g} "
-                f"GPUs, but this machine offers {offered.cpus:g} and {offered.gpus:g}. "
-                "Ask for less: -s resources.cpus=… -s resources.gpus=…"
+                f"A trial of '{self.study.name}' takes {wanted.cpus:g} CPUs, {wanted.gpus:g} GPUs "
+                f"and {memory_gib:g} GiB, but this machine offers {offered.cpus:g}, "
+                f"{offered.gpus:g} and {offered.memory_gib:.1f}. "
+                "Ask for less: -s resources.cpus=… -s resources.gpus=… -s resources.memory_gib=…"
             )
         return min(places, wanted.max_concurrent or places)
 
@@ -222,7 +247,7 @@ class _Run:
                 if self.study.searching is not None and not self.selection.only:
                     self._search(places)
                     plan = self.study.plan(self.selection)
-                self._engine(self._tickets(_listed(plan)), places)
+                self._engine(self._tickets(_listed(plan, self.selection)), places)
         except KeyboardInterrupt:
             return True
         return False
@@ -262,6 +287,7 @@ class _Run:
             observed=dict(trial.observed),
             outcome_number=number,
             provenance=self.provenance,
+            same_code=self.selection.same_code,
             time_limit_s=self.study.file.resources.time_limit_s,
             afresh=afresh,
             ordinal=ordinal,
@@ -273,7 +299,6 @@ class _Run:
 
         if source.exhausted():
             return
-        self.source = source
         design = self.study.searching
         feed = Feed(self.study.home, source, self.study.file.retries, places)
         engine = TuneEngine(
@@ -297,8 +322,6 @@ class _Run:
 
     def reported(self, ticket: Ticket, step: int, metrics: Mapping[str, float | None]) -> None:
         assert self.progress is not None
-        if isinstance(self.source, SearchTickets):
-            self.source.reported(ticket, step, metrics)
         self.progress.reported(ticket.arm, ticket.label, step, metrics)
 
     def ended(self, ticket: Ticket, state: State) -> None:
@@ -356,12 +379,14 @@ class _Run:
                 tries[-1].finish("preempted")
 
 
-def _listed(plan: Plan) -> list[PlannedTrial]:
+def _listed(plan: Plan, selection: Selection) -> list[PlannedTrial]:
     """What goes out by list: the missing trials, and those that another study's run works on, so
-    that this one waits for them. A search hands out its proposals itself."""
+    that this one waits for them. Of a search's proposals, those that it has settled already and
+    that are wanted again: the open ones it hands out itself."""
     first: dict[str, PlannedTrial] = {}
     for item in plan.trials:
-        if item.action in ("run", "running") and item.trial.role != "proposal":
+        proposed = item.trial.role == "proposal"
+        if item.action in ("run", "running") and not (proposed and selection.limit is not None):
             first.setdefault(item.trial.identity, item)
     return list(first.values())
 
@@ -382,31 +407,6 @@ def _interrupt_on_terminate() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGTERM, before)
-
-
-def _follow(study: Study, console: Console) -> bool:
-    """Another driver runs this study: shows how it goes until it ends. True if interrupted."""
-    holder = _holder(study)
-    claim = holder.claim() if holder else None
-    who = f"process {claim.process.pid} on {claim.process.host}" if claim else "another process"
-    console.print(f"{who} runs this study already: following it (Ctrl-C leaves it alone)")
-    try:
-        last = None
-        while holder is not None and holder.life() != "dead":
-            counts = study.plan().counts
-            if counts != last:
-                text = ", ".join(f"{count} {state}" for state, count in sorted(counts.items()))
-                console.print(text, highlight=False)
-                last = counts
-            time.sleep(FOLLOW_EVERY_S)
-    except KeyboardInterrupt:
-        return True
-    return False
-
-
-def _holder(study: Study) -> Attempt | None:
-    seats = attempts(study.folder / "driver")
-    return seats[-1] if seats and seats[-1].life() != "dead" else None
 
 
 def _write_plan(study: Study, plan: Plan) -> None:

@@ -6,6 +6,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
+from orchestrator.errors import DamagedFileError
 from workloads.contract import Scores
 
 
@@ -29,23 +30,35 @@ def write_scores(scores: Sequence[Scores], path: Path) -> Path | None:
     ]
     table = pa.concat_tables(tables, promote_options="default")
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    pq.write_table(table, temporary, compression="zstd")
+    with temporary.open("wb") as file:
+        pq.write_table(table, file, compression="zstd")
+        file.flush()
+        os.fsync(file.fileno())  # the outcome that names it is durable too
     temporary.replace(path)
     return path
 
 
-def read_scores(path: Path, split: str, column: str) -> Scores | None:
-    """One column of one split; None if the file does not hold it."""
+def read_scores(path: Path, split: str, column: str, most: int | None = None) -> Scores | None:
+    """One column of one split, at most so many units of it; None if the file does not hold it.
+
+    Raises `DamagedFileError` for a file that is no Parquet.
+    """
+    import pyarrow as pa
     import pyarrow.parquet as pq
 
-    file = pq.ParquetFile(path)
+    try:
+        file = pq.ParquetFile(path)
+    except pa.ArrowException as error:
+        raise DamagedFileError(
+            f"'{path}' cannot be read ({error}). Run that trial again: orrery run STUDY --again ID"
+        ) from error
     if column not in file.schema_arrow.names:
         return None
     table = file.read(columns=["split", "unit", "cluster", column])
     rows = [i for i, name in enumerate(table["split"].to_pylist()) if name == split]
     if not rows:
         return None
-    part = table.take(rows)
+    part = table.take(rows[:most])
     return Scores(
         split=split,
         units=part["unit"].to_pylist(),

@@ -12,12 +12,14 @@ from typing import TYPE_CHECKING, Any
 from orchestrator.arms import Arm, arms_of
 from orchestrator.errors import UsageError, unknown
 from orchestrator.home import Home
+from orchestrator.inputs import absolute, design_with_inputs, with_inputs
 from orchestrator.ledger import Ledger, short_hash
 from orchestrator.planning import Plan, Selection, make_plan
 from orchestrator.search_list import SearchList
 from orchestrator.study_file import (
     Search,
     StudyFile,
+    canonical_design,
     read_study_file,
     with_preset,
     with_settings,
@@ -27,7 +29,10 @@ from orchestrator.validation import validated
 from workloads.contract import Input, Workload
 from workloads.errors import InputError
 from workloads.registry import load_workload, study_folders
-from workloads.source_digest import source_digest
+from workloads.source_digest import workload_digest
+
+WHILE_TRAINING = ("eval/", "train/")
+"""How the names of metrics begin that a workload reports while it trains."""
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -85,10 +90,12 @@ class Study:
         data, where = _read(study)
         data = with_settings(with_preset(data, preset), settings or {})
         file: StudyFile = validated(StudyFile, data, where)
-        _check_comparator(file, where)
         source = None if isinstance(study, Mapping) else str(study)
         made = cls(file, Home.find(home), preset, dict(settings or {}), source)
-        return made._with_absolute_inputs()
+        made = made._with_absolute_inputs()
+        _check_comparator(made.file, where)
+        _check_search_metric(made, where)
+        return made
 
     @classmethod
     def last_run(cls, name: str, *, home: str | Path | None = None) -> Study | None:
@@ -122,12 +129,14 @@ class Study:
     @cached_property
     def instance(self) -> str:
         """`name-hash` of design, workload, base configuration, seeds and decision rule."""
-        base = self._base_by_content()
+        design = self.file.design
+        if not isinstance(design, Search):  # the list of proposals names a search's inputs by path
+            design = design_with_inputs(design, self.workload.Config, self._fingerprint)
         rule = self.file.verdict.canonical() if self.file.verdict else None
         parts = {
-            "design": self.file.design.model_dump(mode="json"),
+            "design": canonical_design(design),
             "workload": [self.workload.name, self.workload.version],
-            "base": base,
+            "base": with_inputs(self.workload.Config, self.file.base, self._fingerprint),
             "seeds": self.file.seeds,
             "verdict": rule,
         }
@@ -139,7 +148,7 @@ class Study:
 
     @cached_property
     def code_digest(self) -> str:
-        return source_digest(self.workload.sources)
+        return workload_digest(type(self.workload))
 
     @property
     def ledger(self) -> Ledger:
@@ -165,6 +174,7 @@ class Study:
 
     def plan(self, selection: Selection = Selection()) -> Plan:  # noqa: B008  (frozen)
         """What would run. Loads no torch while every trial is known. Raises `UsageError`."""
+        self.maker.forget()
         arms = self.arms()
         design = self.searching
         left, pruned = 0, set[str]()
@@ -202,19 +212,13 @@ class Study:
 
         return verdict_of(self)
 
-    def _base_by_content(self) -> dict[str, Any]:
-        """The base configuration with fingerprints in the place of inputs."""
-        base = dict(self.file.base)
+    def _fingerprint(self, source: Input, value: str) -> str:
+        """What stands for an input in the instance's name."""
         config = self.maker.config(Arm("base", "arm", self._any_overrides()))
-        for field, info in type(config).model_fields.items():
-            source = next((item for item in info.metadata if isinstance(item, Input)), None)
-            if source is None or base.get(field) is None:
-                continue
-            try:
-                base[field] = self.maker.fingerprint(source, base[field], config)
-            except InputError as error:
-                raise UsageError(str(error)) from error
-        return base
+        try:
+            return self.maker.fingerprint(source, value, config)
+        except InputError as error:
+            raise UsageError(str(error)) from error
 
     def _any_overrides(self) -> Mapping[str, Any]:
         """Overrides under which the base validates: a base may leave fields to its arms."""
@@ -222,16 +226,12 @@ class Study:
 
     def _with_absolute_inputs(self) -> Study:
         """Paths among the inputs are made absolute, so that study.yaml means the same anywhere."""
-        base = dict(self.file.base)
-        for field, info in self.workload.Config.model_fields.items():
-            value = base.get(field)
-            if (
-                any(isinstance(item, Input) for item in info.metadata)
-                and isinstance(value, str)
-                and Path(value).expanduser().exists()
-            ):
-                base[field] = str(Path(value).expanduser().resolve())
-        return replace(self, file=self.file.model_copy(update={"base": base}))
+        model = self.workload.Config
+        changed = {
+            "base": with_inputs(model, self.file.base, absolute),
+            "design": design_with_inputs(self.file.design, model, absolute),
+        }
+        return replace(self, file=self.file.model_copy(update=changed))
 
 
 def _check_comparator(file: StudyFile, where: str) -> None:
@@ -245,6 +245,20 @@ def _check_comparator(file: StudyFile, where: str) -> None:
         names.add(WINNER)
     if file.verdict.comparator not in names:
         raise UsageError(f"{where}: " + unknown("comparator", file.verdict.comparator, names))
+
+
+def _check_search_metric(study: Study, where: str) -> None:
+    """Raises `UsageError` for a search by a metric that trials do not report as they train."""
+    if study.searching is None:
+        return
+    metric = study.searching.metric
+    declared = [name for name in study.workload.metrics if name.startswith(WHILE_TRAINING)]
+    if metric in declared:
+        return
+    hint = "A search learns from what is reported on the way, never from the report split."
+    if f"eval/{metric}" in declared:
+        hint += f" Did you mean 'eval/{metric}'?"
+    raise UsageError(f"{where}: " + unknown("search metric", metric, declared, hint))
 
 
 def _read(study: str | Path | Mapping[str, Any]) -> tuple[Mapping[str, Any], str]:

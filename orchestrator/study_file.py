@@ -124,6 +124,11 @@ class Search(Part):
 Design = Annotated[Configurations | Grid | Search, Field(discriminator="kind")]
 
 
+def canonical_design(design: Configurations | Grid | Search) -> dict[str, Any]:
+    """As plain JSON data for hashing and comparing: what is said about an arm is presentation."""
+    return design.model_dump(mode="json", exclude={"arms": {"__all__": {"about"}}})
+
+
 class Resources(Part):
     """What one trial takes. Not in the identity."""
 
@@ -168,6 +173,15 @@ class StudyFile(Part):
         if len(set(seeds)) != len(seeds):
             raise ValueError(f"seeds must differ, got {seeds}")
         return seeds
+
+    @model_validator(mode="after")
+    def _seeds_are_fresh(self) -> StudyFile:
+        if isinstance(self.design, Search) and self.design.explore_seed in self.seeds:
+            raise ValueError(
+                f"design.explore_seed {self.design.explore_seed} is among the seeds {self.seeds}: "
+                "the winner must be run on seeds that did not choose it; give another one"
+            )
+        return self
 
 
 STUDY_KEYS = frozenset(StudyFile.model_fields) - {"name", "workload", "base", "presets"}

@@ -10,6 +10,7 @@ from typing import Any
 from orchestrator.arms import Arm
 from orchestrator.errors import UsageError
 from orchestrator.identity import document, identity_config, identity_of, label_of, observed_config
+from orchestrator.inputs import absolute, config_with_inputs
 from orchestrator.study_file import merged
 from orchestrator.validation import validated
 from workloads.contract import Input, Workload, WorkloadConfig
@@ -78,7 +79,9 @@ class TrialMaker:
         raw = merged(self.base, arm.overrides)
         config = validated(self.workload.Config, raw, f"arm '{arm.name}'")
         try:
-            resolved: WorkloadConfig = self.workload.resolve(_absolute(config))
+            resolved: WorkloadConfig = self.workload.resolve(
+                config_with_inputs(config, absolute)  # a worker has another current folder
+            )
         except InputError as error:
             raise UsageError(f"arm '{arm.name}': {error}") from error
         return resolved
@@ -95,6 +98,10 @@ class TrialMaker:
             except InputError as error:
                 raise UsageError(f"arm '{trial.arm}': {error}") from error
 
+    def forget(self) -> None:
+        """Reads inputs anew from here on: files may have changed since the last plan."""
+        self._fingerprints.clear()
+
     def fingerprint(self, source: Input, value: str, config: WorkloadConfig) -> str:
         """The fingerprint of an input. Raises `InputError`."""
         key = (source.kind, value)
@@ -108,14 +115,3 @@ class TrialMaker:
             return identity_config(config, lambda s, value: self.fingerprint(s, value, config))
         except InputError as error:
             raise UsageError(f"arm '{arm.name}': {error}") from error
-
-
-def _absolute(config: WorkloadConfig) -> WorkloadConfig:
-    """Inputs that are paths, made absolute: a worker's current folder is another one."""
-    changed = {}
-    for name, info in type(config).model_fields.items():
-        value = getattr(config, name)
-        is_input = any(isinstance(item, Input) for item in info.metadata)
-        if is_input and isinstance(value, str) and Path(value).expanduser().exists():
-            changed[name] = str(Path(value).expanduser().resolve())
-    return config.model_copy(update=changed) if changed else config

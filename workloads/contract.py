@@ -203,7 +203,8 @@ class Workload(ABC, Generic[C]):
     Config: ClassVar[type[WorkloadConfig]]
     metrics: ClassVar[Mapping[str, Metric]]
     sources: ClassVar[Sequence[str]] = ()
-    """Import names of the packages or modules whose source text makes up the code digest."""
+    """Import names of the packages or modules whose source text makes up the code digest; its own
+    module if none is named."""
 
     def resolve(self, config: C) -> C:
         """Replaces what depends on the inputs by its value (a depth fraction by a layer count).

@@ -6,8 +6,17 @@ import hashlib
 import importlib.util
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from workloads.contract import Workload
 
 DIGITS = 16
+
+
+def workload_digest(workload: type[Workload[Any]]) -> str:
+    """The digest of a workload's declared sources; of its own module if it declares none."""
+    return source_digest(workload.sources or (workload.__module__,))
 
 
 def source_digest(names: Iterable[str]) -> str:

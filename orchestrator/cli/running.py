@@ -131,7 +131,9 @@ def _print(result: RunReport, console: Any) -> None:
             )
     if result.interrupted:
         console.print(
-            f"Interrupted: nothing is lost. Go on with: {reproduce_command(result.study)}"
+            f"Interrupted: nothing is lost. Go on with: {reproduce_command(result.study)}",
+            markup=False,
+            soft_wrap=True,
         )
     if (page := Path(result.report.folder) / "report.html").exists():
         console.print(f"report: {page}", soft_wrap=True)

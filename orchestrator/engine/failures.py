@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from orchestrator.errors import OrreryError
 from orchestrator.records import Failure, FailureKind
 from workloads.errors import DivergedError, InputError
 
@@ -37,27 +38,52 @@ def failure_of_lost_worker(seen: str, killed_for_memory: bool) -> Failure:
 
 
 def out_of_memory_kills() -> int:
-    """How often the kernel has killed a process of this control group for memory; 0 if unknown."""
-    total = 0
-    for path in ("/sys/fs/cgroup/memory.events", "/sys/fs/cgroup/memory/memory.oom_control"):
+    """How often the kernel has killed a process for memory, by the first place that tells: this
+    process's control group, else the whole machine; 0 if none does."""
+    for path in (*_memory_groups(), Path("/proc/vmstat")):
         try:
-            lines = Path(path).read_text().splitlines()
+            lines = path.read_text().splitlines()
         except OSError:
             continue
-        total += sum(int(line.split()[1]) for line in lines if line.startswith("oom_kill "))
-    return total
+        kills = [int(line.split()[1]) for line in lines if line.startswith("oom_kill ")]
+        if kills:
+            return kills[0]
+    return 0
+
+
+def _memory_groups() -> list[Path]:
+    """Files that count kills in this process's control group (version 2, then version 1)."""
+    root = Path("/sys/fs/cgroup")
+    found = []
+    try:
+        for line in Path("/proc/self/cgroup").read_text().splitlines():
+            _, controllers, group = line.split(":", 2)
+            if not controllers:
+                found.append(root / group.lstrip("/") / "memory.events")
+            elif "memory" in controllers.split(","):
+                found.append(root / "memory" / group.lstrip("/") / "memory.oom_control")
+    except (OSError, ValueError):
+        return []
+    return found
 
 
 def one_line(error: BaseException) -> str:
     """`Type: first line of the message`, at most 300 characters."""
     message = _shortened(str(error)) or "no message"
-    return message if isinstance(error, InputError) else f"{type(error).__name__}: {message}"
+    return (
+        message
+        if isinstance(error, InputError | OrreryError)
+        else f"{type(error).__name__}: {message}"
+    )
 
 
 def _shortened(text: str) -> str:
-    """The first line that says anything, without terminal colours."""
-    lines = (re.sub(r"\x1b\[[0-9;]*m", "", line).strip() for line in text.splitlines())
-    first = next((line for line in lines if line and not line.startswith("Failure #")), "")
+    """The first line that says anything, without terminal colours; of Ray's tracebacks the last."""
+    plain = (re.sub(r"\x1b\[[0-9;]*m", "", line).strip() for line in text.splitlines())
+    lines = [line for line in plain if line and not line.startswith("Failure #")]
+    first = next(iter(lines), "")
+    if first.startswith("ray::"):
+        first = lines[-1]
     return first if len(first) <= CAUSE_LENGTH else first[: CAUSE_LENGTH - 1] + "…"
 
 
@@ -66,11 +92,9 @@ def _kind(error: BaseException) -> FailureKind:
         return "diverged"
     if isinstance(error, MemoryError) or _speaks_of_memory(f"{type(error).__name__} {error}"):
         return "out_of_memory"
-    if isinstance(error, TimeoutError):
-        return "timed_out"
-    if isinstance(error, OSError):
+    if isinstance(error, OSError | KeyboardInterrupt):
         return "unknown"
-    return "user_error" if isinstance(error, Exception) else "unknown"
+    return "user_error"
 
 
 def _speaks_of_memory(text: str) -> bool:

@@ -6,8 +6,9 @@ To Tune this is a searcher; to the study it is the retry policy. Tune itself ret
 from __future__ import annotations
 
 import time
+import uuid
 from collections import Counter, deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
@@ -17,12 +18,11 @@ from ray.tune.search import Searcher
 from orchestrator.attempts import Attempt, attempts
 from orchestrator.engine.failures import failure_of_lost_worker
 from orchestrator.engine.ticket import Ticket
-from orchestrator.engine.trainable import COLLECTOR, TICKET
+from orchestrator.engine.trainable import TICKET
 from orchestrator.home import Home
 from orchestrator.ledger import read_trial
 from orchestrator.records import Failure, State
 from orchestrator.study_file import Retries
-from telemetry.emitter import Push
 
 BUSY_PAUSE_S = 5.0
 
@@ -35,6 +35,9 @@ class TicketSource(Protocol):
 
     def exhausted(self) -> bool:
         """Whether `next` will give no more, whatever comes of the tickets still out."""
+
+    def reported(self, ticket: Ticket, step: int, metrics: Mapping[str, float | None]) -> None:
+        """Told what a trial reports while it runs."""
 
     def ended(self, ticket: Ticket, state: State) -> None:
         """Told once per ticket, when no further attempt will be made."""
@@ -56,8 +59,11 @@ class ListedTickets:
     def exhausted(self) -> bool:
         return not self.waiting
 
-    def ended(self, ticket: Ticket, state: State) -> None:
+    def reported(self, ticket: Ticket, step: int, metrics: Mapping[str, float | None]) -> None:
         """A list does not care."""
+
+    def ended(self, ticket: Ticket, state: State) -> None:
+        """Nor how it ends."""
 
 
 class Failed(NamedTuple):
@@ -68,14 +74,6 @@ class Failed(NamedTuple):
     again: bool
 
 
-@dataclass(frozen=True)
-class Out:
-    """A ticket that is out. Attempts below `first_attempt` were there before."""
-
-    ticket: Ticket
-    first_attempt: int
-
-
 @dataclass
 class Feed:
     """Which ticket goes out next, and what becomes of one whose attempt has ended."""
@@ -84,59 +82,67 @@ class Feed:
     source: TicketSource
     retries: Retries
     max_out: int
-    out: dict[str, Out] = field(default_factory=dict)
+    out: dict[str, Ticket] = field(default_factory=dict)
     """What is out, by Tune's trial id."""
     again: deque[tuple[float, Ticket]] = field(default_factory=deque)
     tries: Counter[tuple[str, str]] = field(default_factory=Counter)
     given_up: set[str] = field(default_factory=set)
-    stopping: bool = False
 
     def take(self, tune_id: str) -> Ticket | None:
         """A ticket for a Tune trial; None if there is none now."""
-        if self.stopping or len(self.out) >= self.max_out:
+        if len(self.out) >= self.max_out:
             return None
         ticket = self._due_again() or self.source.next()
-        if ticket is not None:
-            tries = attempts(self.home.trial(ticket.identity))
-            self.out[tune_id] = Out(ticket, tries[-1].number + 1 if tries else 0)
+        if ticket is None:
+            return None
+        ticket = self.out[tune_id] = msgspec.structs.replace(ticket, token=uuid.uuid4().hex)
         return ticket
 
     def finished(self) -> bool:
         """Whether nothing is out and nothing will come."""
-        idle = not self.out and not self.again
-        return idle and (self.stopping or self.source.exhausted())
+        return not self.out and not self.again and self.source.exhausted()
 
     def succeeded(self, tune_id: str, state: State) -> Ticket | None:
-        """An attempt ended by itself: done, pruned, preempted, or the trial is another's."""
-        out = self.out.pop(tune_id, None)
-        if out is None:
-            return None
-        if state == "preempted":
-            self._later(out.ticket)
-        else:
-            self.source.ended(out.ticket, state)
-        return out.ticket
+        """An attempt ended by itself: done or pruned."""
+        ticket = self.out.pop(tune_id, None)
+        if ticket is not None:
+            self.source.ended(ticket, state)
+        return ticket
 
     def busy(self, tune_id: str) -> None:
         """Another process holds the trial: looked at again after a pause."""
-        out = self.out.pop(tune_id, None)
-        if out is not None:
-            self._later(out.ticket)
+        ticket = self.out.pop(tune_id, None)
+        if ticket is not None:
+            self.again.append((time.monotonic() + BUSY_PAUSE_S, ticket))
+
+    def refused(self, tune_id: str, failure: Failure) -> Failed | None:
+        """An attempt could not even begin: the disk refused, say."""
+        ticket = self.out.pop(tune_id, None)
+        return None if ticket is None else self._settled(ticket, failure)
 
     def failed(self, tune_id: str, seen: str, memory_kill: bool) -> Failed | None:
         """An attempt failed: what it recorded of itself or, if its process died without a word,
         what `seen` tells; and whether it will be tried again."""
-        out = self.out.pop(tune_id, None)
-        if out is None:
+        ticket = self.out.pop(tune_id, None)
+        if ticket is None:
             return None
-        ticket = out.ticket
-        tries = attempts(self.home.trial(ticket.identity))
-        mine = tries[-1] if tries and tries[-1].number >= out.first_attempt else None
+        mine = self._attempt_of(ticket)
         end = mine.end() if mine is not None else None
         failure = end.failure if end is not None else None
         if failure is None:
             failure = failure_of_lost_worker(seen, memory_kill)
             failure = self._record_loss(ticket, mine, failure)
+        return self._settled(ticket, failure)
+
+    def _attempt_of(self, ticket: Ticket) -> Attempt | None:
+        """The attempt that this very ticket has claimed, if it came so far."""
+        for attempt in reversed(attempts(self.home.trial(ticket.identity))):
+            claim = attempt.claim()
+            if claim is not None and claim.token == ticket.token:
+                return attempt
+        return None
+
+    def _settled(self, ticket: Ticket, failure: Failure) -> Failed:
         again = self._may_retry(ticket, failure)
         if again:
             self.again.append((0.0, ticket))
@@ -176,9 +182,6 @@ class Feed:
         self.tries[ticket.identity, failure.kind] += 1
         return self.tries[ticket.identity, failure.kind] <= limits.get(failure.kind, 0)
 
-    def _later(self, ticket: Ticket) -> None:
-        self.again.append((time.monotonic() + BUSY_PAUSE_S, ticket))
-
     def _due_again(self) -> Ticket | None:
         for _ in range(len(self.again)):
             due, ticket = self.again.popleft()
@@ -191,9 +194,9 @@ class Feed:
 class TuneFeed(Searcher):  # type: ignore[misc]
     """The feed in the shape Tune asks for."""
 
-    def __init__(self, feed: Feed, push: Push | None) -> None:
+    def __init__(self, feed: Feed) -> None:
         super().__init__()
-        self._feed, self._push = feed, push
+        self._feed = feed
 
     def __getstate__(self) -> dict[str, object]:
         """Tune pickles its searcher for a resumption of its own, which is never made."""
@@ -202,7 +205,7 @@ class TuneFeed(Searcher):  # type: ignore[misc]
     def suggest(self, trial_id: str) -> object:
         ticket = self._feed.take(trial_id)
         if ticket is not None:
-            return {TICKET: msgspec.json.encode(ticket), COLLECTOR: self._push}
+            return {TICKET: msgspec.json.encode(ticket)}
         return Searcher.FINISHED if self._feed.finished() else None
 
     def on_trial_complete(self, trial_id: str, result: object = None, error: bool = False) -> None:

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 from ray import tune
 
 from orchestrator.engine.failures import out_of_memory_kills
-from orchestrator.engine.feed import Feed
+from orchestrator.engine.feed import Failed, Feed
 from orchestrator.engine.ticket import Ticket
 from orchestrator.records import Failure, State
 
@@ -38,21 +38,26 @@ class Recorder(tune.Callback):  # type: ignore[misc]
         return {}
 
     def on_trial_start(self, iteration: int, trials: Any, trial: Any, **info: Any) -> None:
-        out = self._feed.out.get(trial.trial_id)
-        if out is not None:
-            self._listener.started(out.ticket)
+        ticket = self._feed.out.get(trial.trial_id)
+        if ticket is not None:
+            self._listener.started(ticket)
 
     def on_trial_result(
         self, iteration: int, trials: Any, trial: Any, result: dict[str, Any], **info: Any
     ) -> None:
-        out = self._feed.out.get(trial.trial_id)
-        if out is not None and result.get("state") == "running":
-            self._listener.reported(out.ticket, result["step"], result["metrics"])
+        ticket = self._feed.out.get(trial.trial_id)
+        if ticket is not None and result.get("state") == "running":
+            self._feed.source.reported(ticket, result["step"], result["metrics"])
+            self._listener.reported(ticket, result["step"], result["metrics"])
 
     def on_trial_complete(self, iteration: int, trials: Any, trial: Any, **info: Any) -> None:
-        state = (trial.last_result or {}).get("state", "done")
+        last = trial.last_result or {}
+        state = last.get("state", "done")
         if state == "busy":
             self._feed.busy(trial.trial_id)
+            return
+        if state == "refused":
+            self._tell(self._feed.refused(trial.trial_id, Failure("unknown", last["cause"])))
             return
         if state == "running":  # its scheduler ended it at this report
             state = "pruned"
@@ -63,7 +68,9 @@ class Recorder(tune.Callback):  # type: ignore[misc]
     def on_trial_error(self, iteration: int, trials: Any, trial: Any, **info: Any) -> None:
         kills = out_of_memory_kills()
         killed, self._memory_kills = kills > self._memory_kills, kills
-        told = self._feed.failed(trial.trial_id, _error_text(trial), killed)
+        self._tell(self._feed.failed(trial.trial_id, _error_text(trial), killed))
+
+    def _tell(self, told: Failed | None) -> None:
         if told is not None:
             self._listener.failed(told.ticket, told.failure, told.again)
 

@@ -28,15 +28,9 @@ class Ticket(msgspec.Struct, frozen=True):
     time_limit_s: float | None = None
     afresh: bool = False
     """Computes again what is known: checkpoints that led to another outcome are not read."""
+    same_code: bool = False
+    """Checkpoints that other source code has made are not read."""
     ordinal: int | None = None
     """For a search: which proposal this is."""
-
-
-def as_plain(ticket: Ticket) -> dict[str, Any]:
-    """For executors that pass configurations as dictionaries."""
-    plain: dict[str, Any] = msgspec.to_builtins(ticket)
-    return plain
-
-
-def from_plain(plain: dict[str, Any]) -> Ticket:
-    return msgspec.convert(plain, Ticket)
+    token: str = ""
+    """Tells this handing-out from any other; the claim carries it."""

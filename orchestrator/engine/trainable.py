@@ -10,12 +10,13 @@ from typing import Any
 import msgspec
 from ray import tune
 
+from orchestrator.engine.failures import one_line
 from orchestrator.engine.ticket import Ticket
 from orchestrator.engine.worker import AttemptFailed, Pruned, run_attempt
 from orchestrator.errors import BusyError
+from telemetry.emitter import Push
 
 TICKET = "ticket"
-COLLECTOR = "collector"
 STOP_PATIENCE_S = 60.0
 
 
@@ -33,7 +34,8 @@ class AttemptTrainable(tune.Trainable):  # type: ignore[misc]
 
     _thread: threading.Thread | None
 
-    def setup(self, config: dict[str, Any]) -> None:
+    def setup(self, config: dict[str, Any], push: Push | None = None) -> None:
+        self._push = push
         self._take(config)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
@@ -59,7 +61,6 @@ class AttemptTrainable(tune.Trainable):  # type: ignore[misc]
 
     def _take(self, config: dict[str, Any]) -> None:
         self._ticket = msgspec.json.decode(config[TICKET], type=Ticket)
-        self._push = config.get(COLLECTOR)
         self._thread = None
         self._last: dict[str, Any] = {}
         self._told: queue.SimpleQueue[_Told] = queue.SimpleQueue()
@@ -71,6 +72,8 @@ class AttemptTrainable(tune.Trainable):  # type: ignore[misc]
             self._told.put(_Told({**self._last, "done": True, "state": state}))
         except BusyError as error:
             self._told.put(_Told({"done": True, "state": "busy", "cause": str(error)}))
+        except OSError as error:  # before it was claimed: the disk refuses
+            self._told.put(_Told({"done": True, "state": "refused", "cause": one_line(error)}))
         except AttemptFailed as error:
             self._told.put(_Told(error=error))
         except BaseException as error:

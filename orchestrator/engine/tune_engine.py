@@ -49,11 +49,13 @@ class TuneEngine:
         for name in _LOGGERS:
             logging.getLogger(name).setLevel(logging.CRITICAL)
         scratch = tempfile.mkdtemp(prefix="orrery-tune-")
+        # once per worker: in a trial's configuration Tune would copy it several times a trial
+        trainable = tune.with_parameters(AttemptTrainable, push=push)
         try:
             tune.Tuner(
-                tune.with_resources(AttemptTrainable, self._bundle()),
+                tune.with_resources(trainable, self._bundle()),
                 tune_config=tune.TuneConfig(
-                    search_alg=TuneFeed(feed, push),
+                    search_alg=TuneFeed(feed),
                     scheduler=self._scheduler(feed),
                     num_samples=-1,
                     reuse_actors=self.reusable,

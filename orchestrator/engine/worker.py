@@ -3,22 +3,18 @@
 from __future__ import annotations
 
 import logging
-import os
 import platform
 import shutil
 import sys
-import threading
 import time
 import traceback
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from orchestrator.attempts import (
-    Attempt,
     AttemptCheckpoints,
     HeldAttempt,
     Superseded,
@@ -27,19 +23,31 @@ from orchestrator.attempts import (
     outcomes,
 )
 from orchestrator.engine.failures import failure_of
+from orchestrator.engine.reports import Reports
 from orchestrator.engine.ticket import Ticket
+from orchestrator.engine.watching import watched
+from orchestrator.errors import BusyError
 from orchestrator.home import Home, write_whole
+from orchestrator.identity import identity_config
 from orchestrator.ledger import record_identity
 from orchestrator.records import Failure, Outcome, Provenance, State, storable
 from orchestrator.score_files import write_scores
 from telemetry import Emitter
 from telemetry.emitter import Push
-from workloads.contract import Reporter, Result, TrialContext, TrialStopped
+from workloads.contract import (
+    Input,
+    Reporter,
+    Result,
+    TrialContext,
+    TrialStopped,
+    Workload,
+    WorkloadConfig,
+)
+from workloads.errors import InputError
 from workloads.registry import load_workload
+from workloads.source_digest import workload_digest
 
 logger = logging.getLogger(__name__)
-
-HEARTBEAT_PERIOD_S = 10.0
 
 
 class AttemptFailed(Exception):
@@ -61,34 +69,76 @@ def run_attempt(ticket: Ticket, report: Reporter, push: Push | None = None) -> S
     """
     home = Home(Path(ticket.home))
     folder = home.trial(ticket.identity)
-    if any(outcome.number >= ticket.outcome_number for outcome in outcomes(folder)):
+    workload = load_workload(ticket.workload)
+    number = _number_to_publish(ticket, workload, folder)
+    if number is None:
         return "done"
-    record_identity(home, ticket.identity, ticket.document)
-    held = claim_attempt(folder, outcome_number=ticket.outcome_number, study=ticket.study)
-    held.artifacts.mkdir(exist_ok=True)
+    held = claim_attempt(
+        folder,
+        outcome_number=number,
+        study=ticket.study,
+        token=ticket.token,
+        code_digest=_loaded_digest(type(workload)),
+    )
     try:
-        with _watched(held, ticket.time_limit_s):
-            _run_held(ticket, held, report, push)
+        held.artifacts.mkdir(exist_ok=True)
+        record_identity(home, ticket.identity, ticket.document)
+        with watched(held, ticket.time_limit_s):
+            _run_held(ticket, held, workload, report, push)
         return "done"
-    except Superseded:
-        return "preempted"
-    except Pruned:
+    except Superseded as stop:
+        raise BusyError(str(stop)) from stop
+    except TrialStopped:
         held.finish("pruned")
         return "pruned"
-    except (TrialStopped, KeyboardInterrupt, SystemExit):
-        held.finish("preempted", Failure("node_lost", "stopped while it ran"))
-        return "preempted"
     except BaseException as error:
         failure = failure_of(error)
         _record_failure(held, failure)
         raise AttemptFailed(failure) from None
 
 
-def _run_held(ticket: Ticket, held: HeldAttempt, report: Reporter, push: Push | None) -> None:
+def _number_to_publish(ticket: Ticket, workload: Workload[Any], folder: Path) -> int | None:
+    """The outcome number of an attempt; None if what the ticket asks for is there already."""
+    known = outcomes(folder)
+    if not known or known[-1].number < ticket.outcome_number:
+        return ticket.outcome_number
+    if workload.covers(known[-1].observed, ticket.observed):
+        return None
+    return known[-1].number + 1
+
+
+@lru_cache(maxsize=8)
+def _loaded_digest(workload: type[Workload[Any]]) -> str:
+    """The digest of the sources as this process has loaded them, or within moments of it."""
+    return workload_digest(workload)
+
+
+def _refuse_changed_inputs(ticket: Ticket, workload: Workload[Any], config: WorkloadConfig) -> None:
+    """The identity names inputs by content: that of the files has to be the planned one still."""
+    cache = Home(Path(ticket.home)).fingerprints
+
+    def fingerprint(source: Input, value: str) -> str:
+        return workload.fingerprint(source.kind, value, config, cache)
+
+    if identity_config(config, fingerprint) != ticket.document["config"]:
+        raise InputError(
+            "a model or data set has changed since this trial was planned; "
+            "run the study again to plan with what is there now"
+        )
+
+
+def _run_held(
+    ticket: Ticket,
+    held: HeldAttempt,
+    workload: Workload[Any],
+    report: Reporter,
+    push: Push | None,
+) -> None:
     started = time.time()
-    workload = load_workload(ticket.workload)
     config = workload.Config.model_validate(ticket.config)
-    checkpoints = AttemptCheckpoints(held, afresh=ticket.afresh)
+    _refuse_changed_inputs(ticket, workload, config)
+    checkpoints = AttemptCheckpoints(held, afresh=ticket.afresh, same_code=ticket.same_code)
+    codes = checkpoints.codes()
     resumed = checkpoints.latest()
     emitter = Emitter(
         held.folder / "spool" / "rank-0000.jsonl",
@@ -97,7 +147,8 @@ def _run_held(ticket: Ticket, held: HeldAttempt, report: Reporter, push: Push | 
         reducers={name: metric.reducer for name, metric in workload.metrics.items()},
         push=push,
     )
-    last = _LastReport(report)
+    before = resumed.path.parent.parent if resumed else None
+    reports = Reports(report, workload.metrics, held.folder, before)
     try:
         emitter.context(_facts(ticket))
         context = TrialContext(
@@ -108,27 +159,24 @@ def _run_held(ticket: Ticket, held: HeldAttempt, report: Reporter, push: Push | 
             artifacts=held.artifacts,
             emitter=emitter,
             checkpoints=checkpoints,
-            report=last,
+            report=reports,
         )
         result = workload.run(config, context)
+        _refuse_changed_inputs(ticket, workload, config)
         emitter.flush()
+        made = msgspec.structs.replace(_here(ticket.provenance), code_digest="+".join(codes))
         outcome = _outcome(ticket, held, result, started, resumed.step if resumed else None)
-        held.publish(msgspec.structs.replace(outcome, reported=last.values))
+        outcome = msgspec.structs.replace(
+            outcome,
+            provenance=made,
+            reported=reports.last,
+            metrics=reports.best() | outcome.metrics,
+        )
+        if not held.publish(outcome):
+            logger.warning("%s was published by another attempt first", ticket.identity)
     finally:
         emitter.close()
     _keep_only_last_checkpoint(held)
-
-
-class _LastReport:
-    """Passes reports on, and remembers the last one for the outcome."""
-
-    def __init__(self, report: Reporter) -> None:
-        self._report = report
-        self.values: dict[str, float | str | None] = {}
-
-    def __call__(self, step: int, metrics: Mapping[str, float | None]) -> None:
-        self.values = {name: storable(value) for name, value in metrics.items()}
-        self._report(step, metrics)
 
 
 def _outcome(
@@ -192,34 +240,3 @@ def _keep_only_last_checkpoint(held: HeldAttempt) -> None:
     for attempt in attempts(held.folder.parent):
         if attempt.number < held.number:
             shutil.rmtree(attempt.folder / "checkpoint", ignore_errors=True)
-
-
-@contextmanager
-def _watched(held: HeldAttempt, time_limit_s: float | None) -> Iterator[None]:
-    """Beats for other hosts while the block runs; past the time limit the process is ended."""
-    done = threading.Event()
-
-    def watch() -> None:
-        deadline = None if time_limit_s is None else time.monotonic() + time_limit_s
-        while True:
-            left = None if deadline is None else deadline - time.monotonic()
-            if left is not None and left <= 0:
-                _end_process(held, f"ran longer than its limit of {time_limit_s:g} s")
-            pause = HEARTBEAT_PERIOD_S if left is None else min(HEARTBEAT_PERIOD_S, left)
-            if done.wait(pause):
-                return
-            held.beat()
-
-    thread = threading.Thread(target=watch, name="orrery-watch", daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        done.set()
-        thread.join()
-
-
-def _end_process(attempt: Attempt, cause: str) -> None:
-    """A computation cannot be interrupted from another thread: its process is ended."""
-    attempt.finish("failed", Failure("timed_out", cause))
-    os._exit(1)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from orchestrator.verdict.evidence import ArmScores
-from orchestrator.verdict.measure import finite, measure, same_scores
+from orchestrator.verdict.measure import finite, measure, own_interval, same_scores
 from orchestrator.verdict.rule import Rule
 
 if TYPE_CHECKING:
@@ -41,15 +41,15 @@ def arm_numbers(rule: Rule, arm: ArmScores, comparator: ArmScores | None, family
     own = measure([arm])
     if own is None:
         return Numbers()
-    from orchestrator.statistics import difference, mean
+    from orchestrator.statistics import difference
 
     moments = own.arms[0]
-    low, high = mean(moments).interval(rule.confidence)
+    low, high = own_interval(moments, rule.confidence)
     variance = finite(moments.seed_variance)
     alone = Numbers(
         mean=finite(moments.mean),
-        ci_low=finite(low),
-        ci_high=finite(high),
+        ci_low=low,
+        ci_high=high,
         seed_sd=None if variance is None else variance**0.5,
         questions=own.questions,
         clusters=moments.clusters,
@@ -71,7 +71,7 @@ def arm_numbers(rule: Rule, arm: ArmScores, comparator: ArmScores | None, family
         delta_low=None if unbounded else delta - half,  # type: ignore[operator]
         delta_high=None if unbounded else delta + half,  # type: ignore[operator]
         identical=identical,
-        untestable=_untestable(pair, still, half),
+        untestable=_untestable(pair, (arm, comparator), still, half),
         df=finite(estimate.df),
         questions=pair.questions,
         clusters=pair.arms[0].clusters,
@@ -116,10 +116,13 @@ def _effective(arm: Moments) -> float | None:
     return None if arm.cluster_df is None else arm.cluster_df + 1.0
 
 
-def _untestable(pair: Aligned, no_variation: bool, half: float | None) -> str:
+def _untestable(
+    pair: Aligned, scores: Sequence[ArmScores], no_variation: bool, half: float | None
+) -> str:
     """Why a difference has no usable interval, or nothing."""
-    arm, comparator = pair.arms
-    if arm.seeds < 2 or comparator.seeds < 2:
+    arm = pair.arms[0]
+    both = zip(scores, pair.arms, strict=True)
+    if any(moments.seeds < 2 and not one.deterministic for one, moments in both):
         return "one seed has no interval"
     if arm.clusters is not None and arm.clusters < 2:
         return "one cluster has no interval"

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from orchestrator.verdict.evidence import ArmScores
-from orchestrator.verdict.measure import finite, measure
+from orchestrator.verdict.measure import finite, measure, nothing_varies, own_interval
 from orchestrator.verdict.result import GateResult
 from orchestrator.verdict.rule import RangeGate, RatioGate, Rule
 
@@ -33,16 +33,15 @@ def judge_gate(
                 three = (negated(three[0]), negated(three[1]), negated(three[2]))
             ratio = floor_corrected_ratio(*three, gate.confidence)
             value, low, high, why = ratio.value, ratio.low, ratio.high, ratio.reason
+            if all(nothing_varies(one) for one in three):
+                low, high, why = None, None, "three means alone have no interval"
         met = low is not None and low >= gate.target
     else:
         if control is None:
             why = "the control has no scores"
         else:
-            from orchestrator.statistics import mean
-
-            estimate = mean(control)
-            value = finite(estimate.value)
-            low, high = (finite(end) for end in estimate.interval(gate.confidence))
+            value = finite(control.mean)
+            low, high = own_interval(control, gate.confidence)
             why = "" if low is not None else "an interval needs two seeds and two clusters"
         inside = low is not None and high is not None
         met = inside and gate.target[0] <= low and high <= gate.target[1]  # type: ignore[operator]

@@ -46,7 +46,8 @@ def judge(
     Args:
         rule: as stated before the run.
         arms: every arm and control of the study, in its order, planned replicates included.
-        planned: replicates planned per arm, or by arm name; by default those in `arms`.
+        planned: replicates planned per arm, or by arm name; by default those in `arms`. A number
+            for all says nothing of deterministic arms, which take one.
         real_setting: whether the workload says that this is the setting being replicated.
         next_steps: the study's own lists of next steps, keyed by outcome or by band name.
         notes: what else a reader must know, such as that the rule is post hoc; they come first.
@@ -152,8 +153,12 @@ class _Judge:
         return "screen" if compared and all(compared) else "verdict"
 
     def _is_screen(self, arm: ArmScores) -> bool:
-        seeds = min(self.planned[arm.arm], self.planned[self.comparator.arm])
-        return seeds < self.rule.full_seeds
+        return self._seeds([arm, self.comparator]) < self.rule.full_seeds
+
+    def _seeds(self, arms: Sequence[ArmScores]) -> int:
+        """The fewest planned of any of the arms; a deterministic one lacks none."""
+        counts = [self.planned[one.arm] for one in arms if not one.deterministic]
+        return min(counts, default=self.rule.full_seeds)
 
     def _numbers(self) -> dict[str, Numbers]:
         rule, family = self.rule, len(self.compared)
@@ -234,7 +239,7 @@ class _Judge:
             return labels.IDENTICAL, "every score equals the comparator's: nothing to test"
         if one.untestable:
             return labels.INCONCLUSIVE, one.untestable
-        seeds = min(self.planned[arm.arm], self.planned[self.comparator.arm])
+        seeds = self._seeds([arm, self.comparator])
         if seeds < self.rule.screen_seeds:
             return labels.INCONCLUSIVE, f"{seeds} seeds; a screen takes {self.rule.screen_seeds}"
         if self._is_screen(arm):
@@ -278,7 +283,7 @@ class _Judge:
         if state == "gate not met" and gate is not None:
             asked = gate_sentence(gate, rule.unit, self.places)
             return f"Gate not met, so no arm is ranked: {asked}."
-        seeds = min([self.planned[one.arm] for one in self.compared] or [0])
+        seeds = self._seeds([*self.compared, self.comparator])
         text = verdict_sentences(rule, compared, outcome, seeds)
         collapsed = self.comparator.flagged("collapsed")
         if collapsed:
@@ -307,7 +312,10 @@ class _Judge:
 def _planned(arm: ArmScores, planned: int | Mapping[str, int] | None) -> int:
     if planned is None:
         return len(arm.replicates)
-    count = planned if isinstance(planned, int) else planned.get(arm.arm, len(arm.replicates))
+    if isinstance(planned, int):
+        count = 1 if arm.deterministic else planned
+    else:
+        count = planned.get(arm.arm, len(arm.replicates))
     return max(count, len(arm.replicates))
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from orchestrator.verdict.evidence import ArmScores, ReplicateScores
 
 if TYPE_CHECKING:
-    from orchestrator.statistics import Aligned
+    from orchestrator.statistics import Aligned, Moments
 
 
 def finite(value: Any) -> float | None:
@@ -67,6 +67,21 @@ def _without_seed_noise(aligned: Aligned, arms: Sequence[ArmScores]) -> Aligned:
         for arm, moments in zip(arms, aligned.arms, strict=True)
     ]
     return replace(aligned, arms=tuple(reduced))
+
+
+def nothing_varies(arm: Moments) -> bool:
+    """Whether the arm is one mean, of one replicate: no interval can speak of it alone."""
+    return arm.seeds == 1 and arm.influence is None
+
+
+def own_interval(arm: Moments, confidence: float) -> tuple[float | None, float | None]:
+    """The ends of the interval of an arm's own mean; None where there is none."""
+    from orchestrator.statistics import mean
+
+    if nothing_varies(arm):
+        return None, None
+    low, high = mean(arm).interval(confidence)
+    return finite(low), finite(high)
 
 
 def same_scores(arm: ArmScores, comparator: ArmScores) -> bool:

@@ -89,12 +89,19 @@ class LatentLoraConfig(WorkloadConfig):
     precision: Literal["fp32", "bf16"] = "fp32"
     threads: int = Field(1, ge=1)
 
-    test_questions: Annotated[int, Observed()] = Field(1000, ge=1)
+    test_questions: Annotated[int | None, Observed()] = Field(None, ge=1)
+    """None: 1,000, and 2,000 for `continuation`, where one word more or less weighs more; fewer
+    where the data hold no more."""
     dev_questions: Annotated[int, Observed()] = Field(200, ge=0)
     quick_eval_steps: Annotated[int, Observed()] = Field(100, ge=0)
     """A look at 32 dev questions every so many steps, into the diagnostics; 0: none."""
     checkpoint_steps: Annotated[int, Observed()] = Field(0, ge=0)
     """A checkpoint every so many steps beside the one after each epoch; 0: epochs only."""
+
+    @property
+    def questions(self) -> int:
+        """How many test questions are asked for."""
+        return self.test_questions or (2000 if self.task == "continuation" else 1000)
 
     @property
     def trains(self) -> bool:

@@ -45,14 +45,14 @@ def best_constant(answers: Sequence[Sequence[str]], score: Score) -> str:
 def mismatch(clusters: Sequence[str]) -> list[int]:
     """For each question the index of another one, of a different cluster.
 
-    A shift by about half the list: every question is read exactly once where no two in a row
-    of that distance share a cluster. A list of a single cluster is shifted all the same.
+    The nearest one before it, or after it at the list's head: so that asking more questions
+    changes no pair, whatever their number. Of a single cluster each takes its neighbour.
     """
     count = len(clusters)
     chosen = []
     for i in range(count):
-        candidates = ((i + count // 2 + offset) % count for offset in range(count))
-        fallback = (i + 1) % count
+        candidates = (*range(i - 1, -1, -1), *range(i + 1, count))
+        fallback = i - 1 if i else min(1, count - 1)
         chosen.append(next((j for j in candidates if clusters[j] != clusters[i]), fallback))
     return chosen
 

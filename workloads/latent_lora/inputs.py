@@ -51,7 +51,7 @@ def load_inputs(config: LatentLoraConfig, device: Any) -> Inputs:
         config.task,
         config.samples,
         config.dev_questions,
-        config.test_questions,
+        config.questions,
         config.max_prompt_tokens,
     )
     (train, dev, test), new_tokens = _once(
@@ -83,7 +83,7 @@ def _questions(config: LatentLoraConfig, tokenizer: Any) -> tuple[list[Split], i
         config.data,
         samples=config.samples,
         dev_questions=config.dev_questions,
-        test_questions=config.test_questions,
+        test_questions=config.questions,
         tokenizer=tokenizer,
     )
     splits = (("train", data.train), ("dev", data.dev), ("test", data.test))

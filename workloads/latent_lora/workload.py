@@ -57,6 +57,7 @@ class LatentLora(Workload[LatentLoraConfig]):
 
         So a text prompt is one trial, whatever the arms beside it train for.
         """
+        config = config.model_copy(update={"test_questions": config.questions})
         if not config.trains:
             fresh = {name: _default(name) for name in _UNREAD_WITHOUT_ADAPTER}
             if config.input != "snap":
@@ -143,7 +144,7 @@ class LatentLora(Workload[LatentLoraConfig]):
 
     def scored_units(self, config: LatentLoraConfig) -> int | None:
         """Test questions, where the data hold so many."""
-        return config.test_questions
+        return config.questions
 
     def covers(self, observed: Mapping[str, Any], asked: Mapping[str, Any]) -> bool:
         """How often a trial looked or saved on its way is no reason to run it again."""

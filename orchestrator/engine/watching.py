@@ -1,0 +1,80 @@
+"""A watch over the attempts of this process: it beats for them, and keeps their time limits.
+
+One thread for the process, since a thread's start and end would be a third of a short trial.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from orchestrator.attempts import HEARTBEAT_PERIOD_S, HeldAttempt
+from orchestrator.records import Failure
+
+
+@dataclass(eq=False)
+class _Watched:
+    attempt: HeldAttempt
+    limit_s: float | None
+    since_s: float
+
+    @property
+    def left_s(self) -> float:
+        """Until its time limit."""
+        end_s = float("inf") if self.limit_s is None else self.since_s + self.limit_s
+        return end_s - time.monotonic()
+
+
+_lock = threading.Lock()
+_watched: list[_Watched] = []
+_changed = threading.Event()
+_thread: threading.Thread | None = None
+
+
+@contextmanager
+def watched(attempt: HeldAttempt, time_limit_s: float | None) -> Iterator[None]:
+    """Beats for other hosts while the block runs; past the time limit the process is ended."""
+    global _thread
+    entry = _Watched(attempt, time_limit_s, time.monotonic())
+    with _lock:
+        _watched.append(entry)
+        if _thread is None or not _thread.is_alive():
+            _thread = threading.Thread(target=_watch, name="orrery-watch", daemon=True)
+            _thread.start()
+    if time_limit_s is not None:
+        _changed.set()
+    try:
+        yield
+    finally:
+        with _lock:
+            _watched.remove(entry)
+
+
+def _watch() -> None:
+    beat_at_s = time.monotonic() + HEARTBEAT_PERIOD_S
+    while True:
+        with _lock:
+            left_s = min((entry.left_s for entry in _watched), default=HEARTBEAT_PERIOD_S)
+        _changed.wait(max(0.0, min(left_s, beat_at_s - time.monotonic())))
+        _changed.clear()
+        with _lock:  # so that none of these ends meanwhile
+            for entry in _watched:
+                if entry.left_s <= 0:
+                    _end_process(entry)
+            if time.monotonic() >= beat_at_s:
+                for entry in _watched:
+                    entry.attempt.beat()
+                beat_at_s = time.monotonic() + HEARTBEAT_PERIOD_S
+
+
+def _end_process(entry: _Watched) -> None:
+    """A computation cannot be interrupted from another thread: its process is ended."""
+    cause = f"ran longer than its limit of {entry.limit_s:g} s"
+    try:
+        entry.attempt.finish("failed", Failure("timed_out", cause))
+    finally:
+        os._exit(1)

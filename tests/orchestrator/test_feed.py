@@ -1,0 +1,182 @@
+"""The feed hands tickets out, and decides by kind of failure what is tried again."""
+
+from __future__ import annotations
+
+import pytest
+
+from orchestrator import Study
+from orchestrator.attempts import AttemptCheckpoints, HeldAttempt, claim_attempt
+from orchestrator.engine.feed import BUSY_PAUSE_S, Feed, ListedTickets
+from orchestrator.engine.ticket import Ticket
+from orchestrator.home import Home
+from orchestrator.ledger import read_trial
+from orchestrator.records import Failure, FailureKind
+from orchestrator.study_file import Retries
+from tests.orchestrator.quick_study import arm, quick_study, tickets
+
+
+@pytest.fixture
+def some(home: Home) -> list[Ticket]:
+    return tickets(Study.load(quick_study(arm("a")), home=home.root))
+
+
+def feed_of(home: Home, some: list[Ticket], max_out: int = 1, **retries: int) -> Feed:
+    return Feed(home, ListedTickets.of(some), Retries(**retries), max_out)
+
+
+def take(feed: Feed, name: str = "t") -> Ticket:
+    ticket = feed.take(name)
+    assert ticket is not None
+    return ticket
+
+
+def claimed(home: Home, ticket: Ticket) -> HeldAttempt:
+    return claim_attempt(home.trial(ticket.identity), outcome_number=0, study=ticket.study)
+
+
+def fails(home: Home, feed: Feed, kind: FailureKind, name: str = "t") -> bool:
+    """Whether a trial that fails like this is tried again."""
+    ticket = take(feed, name)
+    claimed(home, ticket).finish("failed", Failure(kind, "x"))
+    told = feed.failed(name, "", False)
+    assert told is not None
+    assert told.failure.kind == kind
+    return told.again
+
+
+def lost(home: Home, feed: Feed, step: int | None = None) -> tuple[str, bool]:
+    """Cause and whether it is tried again, of a trial whose process died."""
+    ticket = take(feed)
+    held = claimed(home, ticket)
+    if step is not None:
+        with AttemptCheckpoints(held).saving(step):
+            pass
+    told = feed.failed("t", "The actor died", False)
+    assert told is not None
+    assert told.failure.kind == "node_lost"
+    return told.failure.cause, told.again
+
+
+# -- handing out ----------------------------------------------------------------------------------
+
+
+def test_tickets_go_out_in_order_while_there_is_room(home: Home, some: list[Ticket]) -> None:
+    feed = feed_of(home, some, max_out=1)
+    assert take(feed, "one") == some[0]
+    assert feed.take("two") is None
+    feed.succeeded("one", "done")
+    assert take(feed, "two") == some[1]
+    feed.succeeded("two", "done")
+    assert feed.take("three") is None
+    assert feed.finished()
+
+
+def test_nothing_is_finished_while_something_is_out(home: Home, some: list[Ticket]) -> None:
+    feed = feed_of(home, some, max_out=2)
+    take(feed, "one"), take(feed, "two")
+    feed.succeeded("one", "done")
+    assert not feed.finished()
+    feed.succeeded("two", "pruned")
+    assert feed.finished()
+
+
+def test_stopping_hands_nothing_out_any_more(home: Home, some: list[Ticket]) -> None:
+    feed = feed_of(home, some)
+    feed.stopping = True
+    assert feed.take("one") is None
+    assert feed.finished()
+
+
+def test_a_trial_that_another_process_holds_is_looked_at_again_later(
+    home: Home, some: list[Ticket], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = 1000.0
+    monkeypatch.setattr("orchestrator.engine.feed.time.monotonic", lambda: now)
+    feed = feed_of(home, some[:1])
+    take(feed, "one")
+    feed.busy("one")
+    assert feed.take("two") is None
+    assert not feed.finished()
+    now += BUSY_PAUSE_S + 1
+    assert take(feed, "three") == some[0]
+
+
+def test_what_is_not_out_ends_unheard(home: Home, some: list[Ticket]) -> None:
+    feed = feed_of(home, some)
+    assert feed.succeeded("nobody", "done") is None
+    assert feed.failed("nobody", "", False) is None
+
+
+# -- retries --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", ["user_error", "diverged"])
+def test_what_would_happen_again_is_not_tried_again(
+    home: Home, some: list[Ticket], kind: FailureKind
+) -> None:
+    feed = feed_of(home, some[:1], unknown=5, out_of_memory=5, timed_out=5)
+    assert not fails(home, feed, kind)
+    assert feed.finished()
+
+
+@pytest.mark.parametrize("kind", ["unknown", "out_of_memory", "timed_out"])
+def test_other_kinds_are_tried_again_as_often_as_the_study_says(
+    home: Home, some: list[Ticket], kind: FailureKind
+) -> None:
+    feed = feed_of(home, some[:1], **{kind: 2})
+    assert [fails(home, feed, kind) for _ in range(3)] == [True, True, False]
+    assert feed.finished()
+
+
+def test_each_kind_and_each_trial_has_a_count_of_its_own(home: Home, some: list[Ticket]) -> None:
+    feed = feed_of(home, some, unknown=1, timed_out=1)
+    first = [fails(home, feed, kind) for kind in ("unknown", "timed_out", "unknown")]
+    other = fails(home, feed, "unknown")
+    assert (first, other) == ([True, True, False], True)
+
+
+def test_three_losses_without_progress_fail_the_trial(home: Home, some: list[Ticket]) -> None:
+    feed = feed_of(home, some[:1])
+    told = [lost(home, feed) for _ in range(3)]
+    assert [again for _, again in told] == [True, True, False]
+    assert "no progress in 3 attempts in a row" in told[-1][0]
+    record = read_trial(home, some[0].identity)
+    assert (record.state, record.attempts) == ("failed", 3)
+    assert record.failure is not None
+    assert record.failure.kind == "node_lost"
+
+
+def test_losses_are_free_while_progress_is_made(home: Home, some: list[Ticket]) -> None:
+    feed = feed_of(home, some[:1])
+    assert all(lost(home, feed, step)[1] for step in range(1, 8))
+    assert [lost(home, feed)[1] for _ in range(2)] == [True, False]
+
+
+def test_a_worker_that_dies_before_it_claims_is_counted_too(home: Home, some: list[Ticket]) -> None:
+    feed = feed_of(home, some[:1])
+    again = []
+    for _ in range(3):
+        take(feed)
+        told = feed.failed("t", "died at start", False)
+        assert told is not None
+        again.append(told.again)
+    assert again == [True, True, False]
+
+
+def test_an_earlier_runs_attempt_is_not_blamed(home: Home, some: list[Ticket]) -> None:
+    held = claimed(home, some[0])
+    held.finish("failed", Failure("user_error", "of last week"))
+    feed = feed_of(home, some[:1])
+    take(feed)
+    told = feed.failed("t", "died at start", False)
+    assert told is not None
+    assert told.failure.kind == "node_lost"
+
+
+def test_a_kill_for_memory_is_out_of_memory(home: Home, some: list[Ticket]) -> None:
+    feed = feed_of(home, some[:1])
+    claimed(home, take(feed))
+    told = feed.failed("t", "The actor died", True)
+    assert told is not None
+    assert (told.failure.kind, told.again) == ("out_of_memory", False)
+    assert read_trial(home, some[0].identity).state == "failed"

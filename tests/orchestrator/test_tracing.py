@@ -1,0 +1,76 @@
+"""`orrery trace`: what became of a trial, and how to see it again."""
+
+from __future__ import annotations
+
+import shlex
+
+import pytest
+
+from orchestrator import Study, UsageError
+from orchestrator.engine.worker import AttemptFailed, run_attempt
+from orchestrator.home import Home
+from orchestrator.running import _write_plan
+from orchestrator.tracing import find_trial, trace_trial
+from tests.orchestrator.quick_study import arm, finish, go_on, quick_study, tickets
+
+
+@pytest.fixture
+def failed(home: Home) -> str:
+    study = Study.load(quick_study(arm("bad", fault="raise"), seeds=[0]), home=home.root)
+    (ticket,) = tickets(study)
+    with pytest.raises(AttemptFailed):
+        run_attempt(ticket, go_on)
+    _write_plan(study, study.plan())
+    return ticket.identity
+
+
+def test_a_failure_is_told_with_its_cause_and_traceback(home: Home, failed: str) -> None:
+    told = trace_trial(failed, home.root)
+    text = told.text()
+    assert "bad replicate 0" in text
+    assert "user_error: ValueError: the walk fell off" in text
+    assert "in _misbehave" in told.traceback
+    assert told.to_json()["failure"] == {
+        "kind": "user_error",
+        "cause": "ValueError: the walk fell off",
+    }
+
+
+def test_the_command_that_reproduces_names_a_study_file_that_is_there(
+    home: Home, failed: str
+) -> None:
+    words = shlex.split(trace_trial(failed, home.root).reproduce)
+    assert words[:2] == ["orrery", "retry"]
+    study = Study.load(words[2], home=words[words.index("--home") + 1])
+    assert study.trials()[0].identity == failed
+
+
+def test_a_trial_is_found_by_the_start_of_its_id_and_by_its_label(home: Home, failed: str) -> None:
+    assert find_trial(home, failed[:6]) == failed
+    assert find_trial(home, f"effect=0.0,seed=0-{failed}") == failed
+
+
+def test_an_unknown_trial_is_refused(home: Home, failed: str) -> None:
+    with pytest.raises(UsageError, match="No trial 'ffffffffff'"):
+        find_trial(home, "ffffffffff")
+
+
+def test_a_start_that_fits_several_is_refused(home: Home) -> None:
+    identities = finish(Study.load(quick_study(seeds=list(range(20))), home=home.root))
+    with pytest.raises(UsageError, match="the start of 40 trials"):
+        find_trial(home, "")
+    assert find_trial(home, identities[0]) == identities[0]
+
+
+def test_a_home_without_trials_says_so(tmp_path: object) -> None:
+    with pytest.raises(UsageError, match="No trial"):
+        trace_trial("abcdef", str(tmp_path))
+
+
+def test_a_trial_that_is_done_is_traced_too(home: Home) -> None:
+    study = Study.load(quick_study(arm("good"), seeds=[0]), home=home.root)
+    (identity,) = finish(study)
+    told = trace_trial(identity, home.root)
+    assert told.record.state == "done"
+    assert told.traceback == ""
+    assert "attempt 0" in told.text()
