@@ -16,6 +16,12 @@ class InputError(ValueError):
         super().__init__(" ".join(message.split()))
 
 
+def nearest(given: str, valid: Iterable[str]) -> str | None:
+    """The valid word that is most like the given one; None where none is like it."""
+    near = difflib.get_close_matches(given, sorted(valid), n=1, cutoff=0.5)
+    return near[0] if near else None
+
+
 def did_you_mean(given: str, valid: Iterable[str]) -> str:
     """A clause naming the valid words, and the nearest one first when there is one.
 
@@ -23,9 +29,9 @@ def did_you_mean(given: str, valid: Iterable[str]) -> str:
     'did you mean qa? Valid: continuation, qa'
     """
     words = sorted(valid)
-    near = difflib.get_close_matches(given, words, n=1, cutoff=0.5)
+    near = nearest(given, words)
     listed = f"Valid: {', '.join(words)}"
-    return f"did you mean {near[0]}? {listed}" if near else listed
+    return f"did you mean {near}? {listed}" if near else listed
 
 
 class DivergedError(ArithmeticError):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import importlib
 import importlib.util
 from functools import lru_cache
@@ -10,7 +9,7 @@ from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from workloads.errors import InputError
+from workloads.errors import InputError, nearest
 
 if TYPE_CHECKING:
     from workloads.contract import Workload
@@ -37,8 +36,8 @@ def load_workload(name: str) -> Workload[Any]:
         found = registered()[name].load()
     else:
         valid = sorted(registered())
-        near = difflib.get_close_matches(name, valid, n=1)
-        guess = f" Did you mean '{near[0]}'?" if near else ""
+        near = nearest(name, valid)
+        guess = f" Did you mean '{near}'?" if near else ""
         raise InputError(
             f"Unknown workload '{name}'.{guess} Registered: {', '.join(valid) or 'none'}. "
             f"A workload is an entry point in the group '{GROUP}', or 'package.module:Class'."

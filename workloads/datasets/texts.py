@@ -22,14 +22,20 @@ FIELDS: Final = ("text", "story", "content")
 
 @dataclass(frozen=True)
 class Window:
-    """How a story is cut, in tokens: prefix, reference after it, and step to the next prefix."""
+    """How a story is cut, in tokens: the shortest prefix, the longest, the step between them, and
+    the reference that follows each.
+
+    Prefixes begin where the story does: a small model that has only seen whole stories says little
+    of what starts in the middle of one.
+    """
 
     prefix_tokens: int = 64
     reference_tokens: int = 12
-    stride_tokens: int = 32
+    stride_tokens: int = 24
+    longest_tokens: int = 232
 
     def __post_init__(self) -> None:
-        for name in ("prefix_tokens", "reference_tokens", "stride_tokens"):
+        for name in ("prefix_tokens", "reference_tokens", "stride_tokens", "longest_tokens"):
             if getattr(self, name) < 1:
                 raise InputError(f"{name} is {getattr(self, name)}; valid: at least 1")
 
@@ -111,29 +117,25 @@ def continuations(
 ) -> Iterator[Example]:
     """The story's prefixes with what follows each; none when it is too short.
 
-    Prefixes begin and end between words, so one has `prefix_tokens` tokens or a few fewer.
+    Prefixes and references end between words, so one may have a few tokens fewer.
     """
     spans = token_spans(tokenizer, text)
-    for first in range(0, len(spans), window.stride_tokens):
-        start, end = _word(text, spans, first), first + window.prefix_tokens
-        last = end + window.reference_tokens - 1
-        if last >= len(spans):
+    for length in range(window.prefix_tokens, window.longest_tokens + 1, window.stride_tokens):
+        end = _word_end(text, spans, length)
+        last = _word_end(text, spans, end + window.reference_tokens)
+        if length + window.reference_tokens >= len(spans):
             return
-        while end > start and not _begins_word(text, spans[end]):
-            end -= 1
-        if end <= start:
-            continue
-        cut = spans[end][0]
-        prefix = text[spans[start][0] : cut].strip()
-        reference = text[cut : spans[end + window.reference_tokens - 1][1]].strip()
+        prefix = text[: spans[end][0]].strip()
+        reference = text[spans[end][0] : spans[last - 1][1]].strip() if last > end else ""
         if prefix and reference:
-            yield Example(f"{identifier}-{first}", identifier, prefix, prefix, "", (reference,))
+            yield Example(f"{identifier}-{length}", identifier, prefix, prefix, "", (reference,))
 
 
-def _word(text: str, spans: list[tuple[int, int]], at: int) -> int:
-    """The first token from `at` on that begins a word."""
-    while at < len(spans) - 1 and not _begins_word(text, spans[at]):
-        at += 1
+def _word_end(text: str, spans: list[tuple[int, int]], at: int) -> int:
+    """The last token up to `at` that begins a word: what is before it ends with one."""
+    at = min(at, len(spans) - 1)
+    while at > 0 and not _begins_word(text, spans[at]):
+        at -= 1
     return at
 
 
