@@ -54,7 +54,8 @@ def first_planned_at(folder: Path, now: float) -> float:
 
 def _first_planned(folder: Path) -> float | None:
     plan = _plan(folder)
-    return None if plan is None else plan.get("first_planned_at_s")
+    at_s = None if plan is None else plan.get("first_planned_at_s")
+    return at_s if isinstance(at_s, int | float) else None
 
 
 def _plan(folder: Path) -> dict[str, Any] | None:

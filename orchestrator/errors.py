@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable
+
+from workloads.errors import nearest
 
 
 class OrreryError(Exception):
@@ -32,8 +33,8 @@ def unknown(what: str, given: str, valid: Iterable[str], hint: str = "", under: 
     `under` is the dotted place of `given`: shown, but no part of the name.
     """
     names = sorted(valid)
-    near = difflib.get_close_matches(given, names, n=1, cutoff=0.5)
-    guess = f" Did you mean '{near[0]}'?" if near else ""
+    near = nearest(given, names)
+    guess = f" Did you mean '{near}'?" if near else ""
     shown = ", ".join(names[:12]) + (f" … ({len(names)} in all)" if len(names) > 12 else "")
     tail = f" {hint}" if hint else ""
     return f"Unknown {what} '{under}{given}'.{guess} Valid: {shown or 'none'}.{tail}"

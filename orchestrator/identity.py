@@ -3,7 +3,8 @@
     identity = sha256(JSON of {identity_version, workload, workload_version, config, seed})
 
 cut to 20 hexadecimal digits. In `config`, an `Input` field holds its fingerprint, an `Observed`
-field is absent, and a field that holds its `IdentityDefault` is absent.
+field is absent, and a field that holds its `IdentityDefault` is absent. So is a None (a factor that
+is off), unless the field's default is something else: then None is a choice, and is written.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from workloads.contract import IdentityDefault, Input, Observed, WorkloadConfig
+from workloads.contract import IdentityDefault, Input, Observed
 
 IDENTITY_VERSION = 1
 DIGITS = 20
@@ -49,19 +50,23 @@ def identity_config(config: BaseModel, fingerprint: Fingerprint) -> dict[str, An
             kept[name] = fingerprint(source, value)
         elif isinstance(value, BaseModel):
             kept[name] = identity_config(value, fingerprint)
-        elif value is not None:
+        elif value is not None or _default(field) is not None:
             kept[name] = plain[name]
     return kept
 
 
-def observed_config(config: WorkloadConfig) -> dict[str, Any]:
-    """The fields that only observe: what an outcome must cover to count as known."""
-    names = {
-        name
-        for name, field in type(config).model_fields.items()
-        if _marker(field, Observed) is not None
-    }
-    return config.model_dump(mode="json", include=names)
+def observed_config(config: BaseModel) -> dict[str, Any]:
+    """The fields that only observe, those of nested parts under dotted names: what an outcome must
+    cover to count as known."""
+    found: dict[str, Any] = {}
+    plain = config.model_dump(mode="json")
+    for name, field in type(config).model_fields.items():
+        value = getattr(config, name)
+        if _marker(field, Observed) is not None:
+            found[name] = plain[name]
+        elif isinstance(value, BaseModel):
+            found |= {f"{name}.{key}": seen for key, seen in observed_config(value).items()}
+    return found
 
 
 def document(workload: str, version: int, config: Mapping[str, Any], seed: int) -> dict[str, Any]:
@@ -88,6 +93,16 @@ def label_of(factors: Mapping[str, Any], seed: int, identity: str) -> str:
     parts = [*(f"{name}={value}" for name, value in factors.items()), f"seed={seed}"]
     text = re.sub(r"[^A-Za-z0-9=,._+-]", "_", ",".join(parts))
     return text[: LABEL_LENGTH - len(tail)] + tail
+
+
+def _default(field: FieldInfo) -> Any:
+    """What a field that is absent stands for; None for one that must be given."""
+    declared = _marker(field, IdentityDefault)
+    if declared is not None:
+        return declared.value
+    if field.default_factory is not None:
+        return field.default_factory  # what it makes is not None: a default of None needs none
+    return None if field.is_required() else field.default
 
 
 def _marker(field: FieldInfo, kind: type[Any]) -> Any:

@@ -41,20 +41,21 @@ def write_scores(scores: Sequence[Scores], path: Path) -> Path | None:
 def read_scores(path: Path, split: str, column: str, most: int | None = None) -> Scores | None:
     """One column of one split, at most so many units of it; None if the file does not hold it.
 
-    Raises `DamagedFileError` for a file that is no Parquet.
+    Raises `DamagedFileError` for a file that is no Parquet, or whose content cannot be read.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     try:
         file = pq.ParquetFile(path)
-    except pa.ArrowException as error:
+        if column not in file.schema_arrow.names:
+            return None
+        table = file.read(columns=["split", "unit", "cluster", column])
+    except (OSError, pa.ArrowException) as error:
+        why = " ".join(str(error).split())
         raise DamagedFileError(
-            f"'{path}' cannot be read ({error}). Run that trial again: orrery run STUDY --again ID"
+            f"'{path}' cannot be read ({why}). Run that trial again: orrery run STUDY --again ID"
         ) from error
-    if column not in file.schema_arrow.names:
-        return None
-    table = file.read(columns=["split", "unit", "cluster", column])
     rows = [i for i, name in enumerate(table["split"].to_pylist()) if name == split]
     if not rows:
         return None

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from orchestrator.arms import Arm, arms_of
 from orchestrator.errors import UsageError, unknown
 from orchestrator.home import Home
-from orchestrator.inputs import absolute, design_with_inputs, with_inputs
+from orchestrator.inputs import design_with_inputs, with_inputs
 from orchestrator.ledger import Ledger, short_hash
 from orchestrator.planning import Plan, Selection, make_plan
 from orchestrator.search_list import SearchList
@@ -92,7 +92,7 @@ class Study:
         file: StudyFile = validated(StudyFile, data, where)
         source = None if isinstance(study, Mapping) else str(study)
         made = cls(file, Home.find(home), preset, dict(settings or {}), source)
-        made = made._with_absolute_inputs()
+        made = made._with_lasting_inputs()
         _check_comparator(made.file, where)
         _check_search_metric(made, where)
         return made
@@ -224,12 +224,12 @@ class Study:
         """Overrides under which the base validates: a base may leave fields to its arms."""
         return next((arm.overrides for arm in arms_of(self.file.design)), {})
 
-    def _with_absolute_inputs(self) -> Study:
-        """Paths among the inputs are made absolute, so that study.yaml means the same anywhere."""
-        model = self.workload.Config
+    def _with_lasting_inputs(self) -> Study:
+        """Inputs are named so that study.yaml means the same anywhere, and tomorrow."""
+        model, named = self.workload.Config, self.maker.named
         changed = {
-            "base": with_inputs(model, self.file.base, absolute),
-            "design": design_with_inputs(self.file.design, model, absolute),
+            "base": with_inputs(model, self.file.base, named),
+            "design": design_with_inputs(self.file.design, model, named),
         }
         return replace(self, file=self.file.model_copy(update=changed))
 

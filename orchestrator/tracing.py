@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -124,5 +125,6 @@ def _asked_for(home: Home, identity: str, tries: Sequence[Attempt]) -> tuple[str
 def _reproduce(home: Home, study: str, identity: str, record: TrialRecord) -> str:
     verb = "retry" if record.state == "failed" else "run"
     file = home.study(study) / "study.yaml"
-    again = f" --again {identity[:8]}" if record.state == "done" else ""
-    return f"orrery {verb} {file} --home {home.root} --only {identity[:8]}{again}"
+    words = ["orrery", verb, str(file), "--home", str(home.root), "--only", identity[:8]]
+    words += ["--again", identity[:8]] if record.state == "done" else []
+    return shlex.join(words)

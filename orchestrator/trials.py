@@ -42,6 +42,7 @@ class TrialMaker:
     base: Mapping[str, Any]
     hashes: Path | None = None
     """A file that keeps hashes of inputs between commands."""
+    _pinned: dict[tuple[str, str], str] = field(default_factory=dict)
     _fingerprints: dict[tuple[str, str], str] = field(default_factory=dict)
 
     def trials(self, arms: Iterable[Arm], seeds: Iterable[int]) -> Iterator[Trial]:
@@ -79,9 +80,7 @@ class TrialMaker:
         raw = merged(self.base, arm.overrides)
         config = validated(self.workload.Config, raw, f"arm '{arm.name}'")
         try:
-            resolved: WorkloadConfig = self.workload.resolve(
-                config_with_inputs(config, absolute)  # a worker has another current folder
-            )
+            resolved: WorkloadConfig = self.workload.resolve(config_with_inputs(config, self.named))
         except InputError as error:
             raise UsageError(f"arm '{arm.name}': {error}") from error
         return resolved
@@ -97,6 +96,20 @@ class TrialMaker:
                 self.workload.check(trial.config)
             except InputError as error:
                 raise UsageError(f"arm '{trial.arm}': {error}") from error
+
+    def named(self, source: Input, value: str) -> str:
+        """An input by a name that means the same elsewhere and tomorrow: an absolute path (a
+        worker has another current folder), or a hub name with its commit. Raises `UsageError`."""
+        path = absolute(source, value)
+        if Path(path).is_absolute():
+            return path
+        key = (source.kind, value)
+        if key not in self._pinned:
+            try:
+                self._pinned[key] = self.workload.pin(source.kind, value)
+            except InputError as error:
+                raise UsageError(f"'{value}': {error}") from error
+        return self._pinned[key]
 
     def forget(self) -> None:
         """Reads inputs anew from here on: files may have changed since the last plan."""

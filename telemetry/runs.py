@@ -82,8 +82,8 @@ class TrialEnd(msgspec.Struct, frozen=True, omit_defaults=True):
 
     @property
     def mark(self) -> str:
-        """What tells this end from another of the same trial."""
-        return f"{self.outcome}:{self.state}"
+        """What tells this end from another of the same trial, such as a second failure."""
+        return f"{self.outcome}:{self.state}:{self.attempts}:{self.ended_ms}"
 
 
 def flattened(nested: dict[str, Any], prefix: str = "") -> dict[str, str]:

@@ -7,8 +7,10 @@ import math
 import os
 import random
 import signal
+import sys
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal
 
@@ -27,7 +29,9 @@ from workloads.contract import (
 )
 from workloads.errors import DivergedError, InputError
 
-Fault = Literal["raise", "diverge", "memory", "allocate", "kill", "exit", "sleep", "input"]
+Fault = Literal[
+    "raise", "diverge", "memory", "allocate", "kill", "exit", "sleep", "input", "leave", "interrupt"
+]
 
 
 class Extra(BaseModel):
@@ -129,6 +133,35 @@ class Quick(Workload[QuickConfig]):
         )
 
 
+class EvaluatedQuick(Quick):
+    """The same, evaluated after each step: `eval/x`, the higher the better."""
+
+    metrics: ClassVar[Mapping[str, Metric]] = {
+        **Quick.metrics,
+        "eval/x": Metric("where the walk is", higher_is_better=True),
+    }
+
+    def run(self, config: QuickConfig, context: TrialContext) -> Result:
+        def report(step: int, metrics: Mapping[str, float | None]) -> None:
+            context.report(step, {"eval/x": metrics["train/x"]})
+
+        return super().run(config, replace(context, report=report))
+
+
+class HubQuick(Quick):
+    """The same with data from a hub whose names move: `commit` is what they stand for."""
+
+    commit: ClassVar[str] = "c0ffee"
+
+    def pin(self, kind: str, value: str) -> str:
+        return value if "@" in value else f"{value}@{self.commit}"
+
+    def fingerprint(
+        self, kind: str, value: str, config: QuickConfig, cache: Path | None = None
+    ) -> str:
+        return f"hub:{self.pin(kind, value)}"
+
+
 class FreshQuick(Quick):
     """The same, for workers that are not reused."""
 
@@ -154,5 +187,9 @@ def _misbehave(config: QuickConfig, context: TrialContext, step: int) -> None:
         os.kill(os.getpid(), signal.SIGKILL)
     if config.fault == "exit":
         os._exit(3)
+    if config.fault == "leave":
+        sys.exit(3)
+    if config.fault == "interrupt":
+        raise KeyboardInterrupt
     if config.fault == "sleep":
         time.sleep(3600)

@@ -220,6 +220,11 @@ class Workload(ABC, Generic[C]):
         """
         raise NotImplementedError(f"{type(self).__name__} has Input fields but no fingerprint()")
 
+    def pin(self, kind: str, value: str) -> str:
+        """An `Input` that is no local path, named so that it means the same tomorrow: a hub name
+        with its commit. Raises `InputError` if that cannot be found out."""
+        return value
+
     def check(self, config: C) -> None:
         """Refuses a resolved configuration that cannot give a meaningful trial (`InputError`).
 

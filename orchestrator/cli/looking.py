@@ -1,4 +1,7 @@
-"""Commands that look and change nothing: list, plan, status, trace, report, schema."""
+"""Commands that look and run no trial: list, plan, status, trace, report, schema.
+
+`status` also brings MLflow to the state of the files, and `report` writes the report's folder.
+"""
 
 from __future__ import annotations
 

@@ -33,19 +33,24 @@ class Reports:
         self._report, self._metrics = report, metrics
         self._path = attempt / NAME
         kept = _Kept({}, {}) if resumed is None else _kept_in(resumed)
-        self.last, self._best = kept.last, kept.best
+        self.last = kept.last
+        self._best = {name: float(best) for name, best in kept.best.items() if best is not None}
 
     def __call__(self, step: int, metrics: Mapping[str, float | None]) -> None:
         self.last = {name: storable(value) for name, value in metrics.items()}
         for name, value in metrics.items():
             self._compare(name, value)
-        kept = msgspec.json.encode(_Kept(self.last, self._best))
+        kept = msgspec.json.encode(_Kept(self.last, self._storable_best()))
         write_whole(self._path, kept, durable=False)
         self._report(step, metrics)
 
     def best(self) -> dict[str, float | str | None]:
         """`best/f1` for the best `eval/f1` reported."""
-        return {f"{BEST}{name.removeprefix('eval/')}": value for name, value in self._best.items()}
+        best = self._storable_best()
+        return {f"{BEST}{name.removeprefix('eval/')}": value for name, value in best.items()}
+
+    def _storable_best(self) -> dict[str, float | str | None]:
+        return {name: storable(value) for name, value in self._best.items()}
 
     def _compare(self, name: str, value: float | None) -> None:
         declared = self._metrics.get(name)
@@ -59,7 +64,7 @@ class Reports:
 
 class _Kept(msgspec.Struct):
     last: dict[str, float | str | None]
-    best: dict[str, float]
+    best: dict[str, float | str | None]
 
 
 def _kept_in(attempt: Path) -> _Kept:

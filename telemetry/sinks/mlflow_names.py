@@ -26,6 +26,9 @@ EXPERIMENT_KIND = ("mlflow.experimentKind", "custom_model_development")
 _REFUSED = re.compile(r"[^/\w.\- :]")
 _RESERVED = frozenset({"study", "arm", "role", "replicate", "state", "label", "reused", "owner"})
 
+PASSING_TAGS = frozenset({"resumed_at", "failure", "cause"})
+"""Tags of one end that another end of the same trial may not have."""
+
 STATUS = {
     "done": "FINISHED",
     "pruned": "FINISHED",

@@ -236,12 +236,16 @@ class MlflowSink:
         if run.ended is not None and (end is None or end.mark != run.ended):
             self._client().update_run(run.run_id, status="RUNNING")
             run.ended = None
+            run.tags = dict(self._client().get_run(run.run_id).data.tags)  # maybe another's since
         tags = names.trial_tags(study.instance, study.name, trial, end)
         self._log(run, rows, flattened(trial.params), tags)
         if end is not None and run.ended != end.mark:
             if end.artifacts and os.path.isdir(end.artifacts) and os.listdir(end.artifacts):
                 self._client().log_artifacts(run.run_id, end.artifacts)
             status = names.STATUS.get(end.state, "FAILED")
+            for name in (names.PASSING_TAGS & run.tags.keys()) - tags.keys():
+                self._client().delete_tag(run.run_id, name)
+                del run.tags[name]
             self._client().set_terminated(run.run_id, status, end.ended_ms)
             run.ended = end.mark
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from cluster import ClusterError, LocalCluster, Resources
+from cluster import CLUSTERS, ClusterError, LocalCluster, Resources
 from cluster.local import usable_cpus
 
 SESSION_CPUS = 2
@@ -25,6 +25,20 @@ def test_how_many_trials_fit() -> None:
     assert offered.fits(3, 0) == 2
     assert offered.fits(9, 0) == 0
     assert Resources(cpus=8, gpus=0).fits(1, 1) == 0
+
+
+def test_memory_limits_how_many_trials_fit() -> None:
+    offered = Resources(cpus=8, gpus=0, memory_gib=10)
+    assert offered.fits(1, 0) == 8
+    assert offered.fits(1, 0, 4) == 2
+    assert offered.fits(1, 0, 0.5) == 8
+    assert offered.fits(1, 0, 11) == 0
+    assert Resources(cpus=8, gpus=0).fits(1, 0, 1000) == 8
+
+
+def test_the_clusters_that_can_be_named_are_clusters() -> None:
+    assert CLUSTERS["local"] is LocalCluster
+    assert {name: made().name for name, made in CLUSTERS.items()} == {n: n for n in CLUSTERS}
 
 
 def test_usable_cpus_respect_the_affinity() -> None:
@@ -50,6 +64,7 @@ def test_a_ray_that_this_process_has_started_is_used_and_left_running(
         assert offered.cpus == SESSION_CPUS
         assert ray.get_runtime_context().gcs_address == before
     assert ray.is_initialized()
+    assert ray_session.memory_gib == pytest.approx(ray.cluster_resources()["memory"] / 2**30)
 
 
 INSIDE = """
@@ -108,6 +123,32 @@ def test_a_ray_is_our_own_and_listens_to_this_machine_alone(
     assert running == "False"
     assert not Path(found["folder"]).exists()
     assert ray.is_initialized()
+
+
+def test_what_killed_drivers_have_left_is_removed_at_the_next_start(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    import ray
+
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    names = {
+        "killed": f"orrery-ray-{gone.pid}-abc",
+        "alive": f"orrery-ray-{os.getpid()}-abc",
+        "without a pid": "orrery-ray-abc-abc",
+        "another program's": f"other-{gone.pid}-abc",
+    }
+    for name in names.values():
+        (tmp_path / name / "session").mkdir(parents=True)
+    monkeypatch.setattr("cluster.local._SOCKET_ROOT", tmp_path)
+    monkeypatch.setattr(ray, "is_initialized", lambda: False)
+    monkeypatch.setattr(ray, "init", lambda **options: None)
+    monkeypatch.setattr(ray, "shutdown", lambda: None)
+    monkeypatch.setattr(ray, "cluster_resources", lambda: {"CPU": 1.0})
+    with LocalCluster():
+        pass
+    left = {path.name for path in tmp_path.iterdir()}
+    assert left == set(names.values()) - {names["killed"]}
 
 
 @pytest.mark.parametrize(

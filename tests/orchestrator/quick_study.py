@@ -28,6 +28,7 @@ from tests.conftest import ROOT
 
 QUICK = "tests.quick_workload:Quick"
 FRESH = "tests.quick_workload:FreshQuick"
+EVALUATED = "tests.quick_workload:EvaluatedQuick"
 
 PATIENCE_S = 120.0
 """How long a test waits for what must happen; only a failure takes that long."""

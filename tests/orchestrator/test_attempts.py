@@ -27,7 +27,7 @@ from orchestrator.attempts import (
 )
 from orchestrator.errors import BusyError, DamagedFileError
 from orchestrator.home import publish_once, write_whole
-from orchestrator.process import Process, boot_key
+from orchestrator.process import Process, _started, boot_key
 from orchestrator.records import Claim, Failure, Outcome, Provenance, encode
 from tests.orchestrator.quick_study import environment, wait_until
 
@@ -37,8 +37,8 @@ def trial(tmp_path: Path) -> Path:
     return tmp_path / "trials" / "0123456789abcdef0123"
 
 
-def claim(trial: Path, number: int = 0) -> HeldAttempt:
-    return claim_attempt(trial, outcome_number=number, study="s-1")
+def claim(trial: Path, number: int = 0, code: str = "") -> HeldAttempt:
+    return claim_attempt(trial, outcome_number=number, study="s-1", code_digest=code)
 
 
 def outcome(held: HeldAttempt, **fields: Any) -> Outcome:
@@ -84,6 +84,23 @@ def test_a_held_trial_is_refused_to_others(trial: Path) -> None:
     assert held.number == 0
     with pytest.raises(BusyError, match=r"attempt 0 .* is alive"):
         claim(trial)
+
+
+def test_a_claim_carries_its_senders_token_and_the_code_that_runs(trial: Path) -> None:
+    held = claim_attempt(trial, outcome_number=0, study="s-1", token="mine", code_digest="c1")
+    assert (held.held.token, held.held.code_digest) == ("mine", "c1")
+    assert held.claim() == held.held
+
+
+@pytest.mark.parametrize("number", [0, 1])
+def test_a_number_that_was_published_meanwhile_is_not_claimed(trial: Path, number: int) -> None:
+    for earlier in (0, 1):
+        first = claim(trial, earlier)
+        first.publish(outcome(first))
+    with pytest.raises(BusyError, match="was published meanwhile"):
+        claim(trial, number)
+    assert [attempt.number for attempt in attempts(trial)] == [0, 1]
+    assert claim(trial, 2).number == 2
 
 
 def test_the_next_attempt_follows_one_that_has_ended(trial: Path) -> None:
@@ -143,8 +160,19 @@ def test_a_dead_process_loses_its_claim_and_the_loss_is_recorded(trial: Path) ->
 
 
 def test_a_reused_pid_is_not_the_process_that_claimed(trial: Path) -> None:
-    started = Process.current().started_s
-    assert by(like_me(started_s=started - 100), claim(trial)).life() == "dead"
+    started = Process.current().started
+    assert by(like_me(started=started - 100), claim(trial)).life() == "dead"
+
+
+def test_a_clock_that_is_set_ends_no_process(trial: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import psutil
+
+    if not Path("/proc/self/stat").exists():
+        pytest.skip("this system tells starts by the clock alone")
+    held = claim(trial)
+    monkeypatch.setattr(psutil.Process, "create_time", lambda self: time.time() + 7200)
+    assert Attempt(held.folder).life() == "alive"
+    assert Process.current() == held.held.process
 
 
 def test_a_zombie_process_is_dead(trial: Path) -> None:
@@ -152,10 +180,10 @@ def test_a_zombie_process_is_dead(trial: Path) -> None:
 
     child = subprocess.Popen([sys.executable, "-c", ""])  # not waited for: it becomes a zombie
     process = psutil.Process(child.pid)
-    started = round(process.create_time(), 2)
     wait_until(lambda: process.status() == psutil.STATUS_ZOMBIE, "the child is a zombie")
     try:
-        assert by(like_me(pid=child.pid, started_s=started), claim(trial)).life() == "dead"
+        zombie = like_me(pid=child.pid, started=_started(child.pid))
+        assert by(zombie, claim(trial)).life() == "dead"
     finally:
         child.wait()
 
@@ -173,18 +201,51 @@ def test_a_container_of_the_same_host_is_another_host(trial: Path) -> None:
     assert attempt.life() == "alive"
 
 
-def test_another_host_is_alive_while_it_beats_and_unknown_after(trial: Path) -> None:
-    held = claim(trial)
-    there = by(Process("elsewhere", "boot/ns", 1, 1.0), held)
+def on_another_host(trial: Path, slurm_job: str | None = None) -> Attempt:
+    return by(Process("elsewhere", "boot/ns", 1, 1.0, slurm_job), claim(trial))
+
+
+def fallen_silent(attempt: Attempt) -> Attempt:
+    """The attempt, with its last heartbeat (or its claim) too long ago."""
+    heartbeat = attempt.folder / "heartbeat"
+    path = heartbeat if heartbeat.exists() else attempt.folder / "claim.json"
+    aged(path, HEARTBEAT_LIMIT_S + 10)
+    return attempt
+
+
+def test_another_host_is_alive_while_it_beats_and_dead_after(trial: Path) -> None:
+    there = on_another_host(trial)
     assert there.life() == "alive"
-    aged(there.folder / "claim.json", HEARTBEAT_LIMIT_S + 10)
-    assert there.life() == "unknown"
+    assert fallen_silent(there).life() == "dead"
     there.beat()
     assert there.life() == "alive"
-    aged(there.folder / "heartbeat", HEARTBEAT_LIMIT_S + 10)
-    assert there.life() == "unknown"
+    with pytest.raises(BusyError, match="is alive"):
+        claim(trial)
+    fallen_silent(there)
+    assert claim(trial).number == 1
+    end = there.end()
+    assert end is not None
+    assert end.failure is not None
+    assert end.failure.kind == "node_lost"
+
+
+def test_a_job_of_slurm_that_fell_silent_may_wait_in_its_queue(trial: Path) -> None:
+    there = on_another_host(trial, slurm_job="123")
+    assert there.life() == "alive"
+    assert fallen_silent(there).life() == "unknown"
     with pytest.raises(BusyError, match="is unknown"):
         claim(trial)
+    there.finish("preempted")
+    assert claim(trial).number == 1
+
+
+def test_a_claim_that_a_power_cut_emptied_is_nobodys(trial: Path) -> None:
+    held = claim(trial)
+    (held.folder / "claim.json").write_bytes(b"")
+    with pytest.raises(BusyError):
+        claim(trial)
+    aged(held.folder, UNCLAIMED_GRACE_S + 5)
+    assert claim(trial).number == 1
 
 
 def test_a_folder_without_a_claim_belongs_to_its_maker_for_a_while(trial: Path) -> None:
@@ -364,6 +425,55 @@ def test_a_later_attempt_goes_on_from_an_earlier_ones_checkpoint(trial: Path) ->
     assert (newest.path / "state").read_text() == "second"
 
 
+def test_a_checkpoint_is_on_the_disk_itself_before_it_counts(
+    trial: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flushed: list[tuple[int, bool]] = []
+    held = claim(trial)
+
+    def recorded(descriptor: int) -> None:
+        complete = latest_checkpoint(trial) is not None
+        flushed.append((os.fstat(descriptor).st_ino, complete))
+
+    monkeypatch.setattr(os, "fsync", recorded)
+    with AttemptCheckpoints(held).saving(1) as folder:
+        (folder / "part").mkdir()
+        (folder / "part" / "state").write_text("1")
+    latest = latest_checkpoint(trial)
+    assert latest is not None
+    inodes = [path.stat().st_ino for path in (latest.path / "part" / "state", latest.path)]
+    assert {(inode, False) for inode in inodes} <= set(flushed)
+    assert (latest.path.parent.stat().st_ino, True) in flushed  # its new name
+
+
+def test_checkpoints_know_the_code_that_made_them(trial: Path) -> None:
+    first = claim(trial, code="old")
+    assert AttemptCheckpoints(first).codes() == ["old"]
+    save(first, 7)
+    first.finish("preempted")
+    second = claim(trial, code="new")
+    assert AttemptCheckpoints(second).codes() == ["old", "new"]
+    save(second, 8)
+    assert AttemptCheckpoints(second).codes() == ["new"]
+
+
+def test_checkpoints_of_other_code_can_be_passed_over(trial: Path) -> None:
+    for code, step in (("mine", 3), ("theirs", 9)):
+        held = claim(trial, code=code)
+        save(held, step)
+        held.finish("preempted")
+    held = claim(trial, code="mine")
+    mine = AttemptCheckpoints(held, same_code=True)
+    latest = mine.latest()
+    assert latest is not None
+    assert (latest.step, mine.codes()) == (3, ["mine"])
+    assert latest_checkpoint(trial, code_digest="mine") == latest
+    assert latest_checkpoint(trial, code_digest="nobody's") is None
+    anyones = AttemptCheckpoints(held).latest()
+    assert anyones is not None
+    assert anyones.step == 9
+
+
 # -- files ----------------------------------------------------------------------------------------
 
 
@@ -381,7 +491,8 @@ def test_the_records_format_has_not_changed(trial: Path) -> None:
     """Homes that people have are read by it."""
     text = (
         b'{"attempt":0,"outcome_number":0,"token":"t","process":{"host":"h","boot":"b","pid":1,'
-        b'"started_s":2.0,"slurm_job":null},"study":"s-1","claimed_at_s":3.0,"version":1}'
+        b'"started":2.0,"slurm_job":null},"study":"s-1","claimed_at_s":3.0,"code_digest":"c",'
+        b'"version":1}'
     )
     claimed = msgspec.json.decode(text, type=Claim)
     assert msgspec.json.encode(claimed) == text

@@ -162,7 +162,15 @@ def test_other_workloads_get_a_fresh_process_per_trial(tmp_path: Path, mlflow_sc
 
 def test_a_trial_that_does_not_fit_is_refused(mlflow_home: Home, ray_session: Resources) -> None:
     mapping = quick_study(resources={"cpus": ray_session.cpus + 1})
-    with pytest.raises(UsageError, match=f"but this machine offers {ray_session.cpus:g} and"):
+    with pytest.raises(UsageError, match=f"but this machine offers {ray_session.cpus:g}, "):
+        text_of(mapping, mlflow_home)
+
+
+def test_a_trial_that_takes_more_memory_than_there_is_is_refused(
+    mlflow_home: Home, ray_session: Resources
+) -> None:
+    mapping = quick_study(resources={"memory_gib": ray_session.memory_gib + 1})
+    with pytest.raises(UsageError, match=r"takes 1 CPUs, .* GiB, but this machine offers"):
         text_of(mapping, mlflow_home)
 
 
@@ -173,6 +181,7 @@ KINDS = {
     "input": ("user_error", "the path is not a path; give one."),
     "diverge": ("diverged", "DivergedError: x is NaN at every question"),
     "memory": ("out_of_memory", "MemoryError: no room for the walk"),
+    "leave": ("user_error", "SystemExit: 3"),
 }
 TIME_LIMIT_S = 6.0
 

@@ -10,7 +10,7 @@ from orchestrator.engine.feed import BUSY_PAUSE_S, Feed, ListedTickets
 from orchestrator.engine.ticket import Ticket
 from orchestrator.home import Home
 from orchestrator.ledger import read_trial
-from orchestrator.records import Failure, FailureKind
+from orchestrator.records import Failure, FailureKind, State
 from orchestrator.study_file import Retries
 from tests.orchestrator.quick_study import arm, quick_study, tickets
 
@@ -31,7 +31,9 @@ def take(feed: Feed, name: str = "t") -> Ticket:
 
 
 def claimed(home: Home, ticket: Ticket) -> HeldAttempt:
-    return claim_attempt(home.trial(ticket.identity), outcome_number=0, study=ticket.study)
+    return claim_attempt(
+        home.trial(ticket.identity), outcome_number=0, study=ticket.study, token=ticket.token
+    )
 
 
 def fails(home: Home, feed: Feed, kind: FailureKind, name: str = "t") -> bool:
@@ -62,10 +64,10 @@ def lost(home: Home, feed: Feed, step: int | None = None) -> tuple[str, bool]:
 
 def test_tickets_go_out_in_order_while_there_is_room(home: Home, some: list[Ticket]) -> None:
     feed = feed_of(home, some, max_out=1)
-    assert take(feed, "one") == some[0]
+    assert take(feed, "one").identity == some[0].identity
     assert feed.take("two") is None
     feed.succeeded("one", "done")
-    assert take(feed, "two") == some[1]
+    assert take(feed, "two").identity == some[1].identity
     feed.succeeded("two", "done")
     assert feed.take("three") is None
     assert feed.finished()
@@ -80,13 +82,6 @@ def test_nothing_is_finished_while_something_is_out(home: Home, some: list[Ticke
     assert feed.finished()
 
 
-def test_stopping_hands_nothing_out_any_more(home: Home, some: list[Ticket]) -> None:
-    feed = feed_of(home, some)
-    feed.stopping = True
-    assert feed.take("one") is None
-    assert feed.finished()
-
-
 def test_a_trial_that_another_process_holds_is_looked_at_again_later(
     home: Home, some: list[Ticket], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -98,13 +93,24 @@ def test_a_trial_that_another_process_holds_is_looked_at_again_later(
     assert feed.take("two") is None
     assert not feed.finished()
     now += BUSY_PAUSE_S + 1
-    assert take(feed, "three") == some[0]
+    assert take(feed, "three").identity == some[0].identity
 
 
 def test_what_is_not_out_ends_unheard(home: Home, some: list[Ticket]) -> None:
     feed = feed_of(home, some)
     assert feed.succeeded("nobody", "done") is None
     assert feed.failed("nobody", "", False) is None
+    assert feed.refused("nobody", Failure("unknown", "x")) is None
+
+
+def test_each_handing_out_has_a_token_of_its_own(home: Home, some: list[Ticket]) -> None:
+    feed = feed_of(home, some, max_out=2, unknown=1)
+    first, second = take(feed, "one"), take(feed, "two")
+    claimed(home, first).finish("failed", Failure("unknown", "x"))
+    feed.failed("one", "", False)
+    again = take(feed, "three")
+    assert again.identity == first.identity
+    assert len({first.token, second.token, again.token, ""}) == 4
 
 
 # -- retries --------------------------------------------------------------------------------------
@@ -171,6 +177,38 @@ def test_an_earlier_runs_attempt_is_not_blamed(home: Home, some: list[Ticket]) -
     told = feed.failed("t", "died at start", False)
     assert told is not None
     assert told.failure.kind == "node_lost"
+
+
+def test_another_studys_live_attempt_is_not_blamed_for_a_worker_that_never_claimed(
+    home: Home, some: list[Ticket]
+) -> None:
+    feed = feed_of(home, some[:1])
+    ticket = take(feed)
+    theirs = claim_attempt(home.trial(ticket.identity), outcome_number=0, study="theirs")
+    told = feed.failed("t", "died at start", False)
+    assert told is not None
+    assert (told.failure.kind, told.again) == ("node_lost", True)
+    assert theirs.end() is None
+    theirs.verify()
+
+
+def test_an_attempt_that_could_not_begin_is_tried_again_as_the_study_says(
+    home: Home, some: list[Ticket]
+) -> None:
+    ended: list[tuple[str, State]] = []
+
+    class Listening(ListedTickets):
+        def ended(self, ticket: Ticket, state: State) -> None:
+            ended.append((ticket.identity, state))
+
+    feed = Feed(home, Listening.of(some[:1]), Retries(unknown=1), 1)
+    told = []
+    for _ in range(2):
+        ticket = take(feed)
+        told.append(feed.refused("t", Failure("unknown", "OSError: No space left on device")))
+    assert [one.again for one in told if one is not None] == [True, False]
+    assert ended == [(ticket.identity, "failed")]
+    assert feed.finished()
 
 
 def test_a_kill_for_memory_is_out_of_memory(home: Home, some: list[Ticket]) -> None:

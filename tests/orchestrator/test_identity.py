@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 from orchestrator import Study
 from orchestrator.errors import IdentityMismatchError
@@ -26,8 +26,8 @@ from orchestrator.identity import (
 )
 from orchestrator.ledger import record_identity
 from tests.orchestrator.quick_study import arm, finish, quick_study
-from tests.quick_workload import Extra, QuickConfig
-from workloads.contract import IdentityDefault, Input, WorkloadConfig
+from tests.quick_workload import Extra, Quick, QuickConfig
+from workloads.contract import IdentityDefault, Input, Observed, WorkloadConfig
 
 plain_data = st.recursive(
     st.none()
@@ -163,6 +163,44 @@ def test_markers_count_in_nested_parts_too() -> None:
         part: Part = Part()
 
     assert identity_config(Outer(), by_name)["part"] == {"source": "data:a"}
+
+
+def test_what_a_nested_part_observes_is_asked_for_and_not_in_the_identity() -> None:
+    class Probe(BaseModel):
+        width: int = 1
+        looks: Annotated[int, Observed()] = 5
+
+    class Outer(WorkloadConfig):
+        probe: Probe | None = Probe()
+        questions: Annotated[int, Observed()] = 20
+
+    assert observed_config(Outer()) == {"probe.looks": 5, "questions": 20}
+    assert identity_config(Outer(), by_name)["probe"] == {"width": 1}
+    assert observed_config(Outer(probe=None)) == {"questions": 20}
+    assert Quick().covers({"probe.looks": 5}, {"probe.looks": 4})
+
+
+def test_none_where_the_default_is_something_else_is_said() -> None:
+    class Older(WorkloadConfig):
+        rate: float = 0.5
+
+    class Newer(WorkloadConfig):
+        rate: float = 0.5
+        clip: Annotated[float | None, IdentityDefault(1.0)] = 1.0
+        decay: Annotated[float | None, IdentityDefault(0.1)] = None
+        warmup: int | None = 10
+        extra: Extra | None = Field(default_factory=Extra)
+        off: float | None = None
+
+    older = identity_config(Older(), by_name)
+    at_defaults = {"clip": 1.0, "decay": 0.1, "warmup": 10, "extra": {"gain": 0.0}}
+    plain_newer = identity_config(Newer(**at_defaults), by_name)
+    assert plain_newer == {**older, "warmup": 10, "extra": {"gain": 0.0}}
+    for name in at_defaults:
+        off = identity_config(Newer(**{**at_defaults, name: None}), by_name)
+        assert off[name] is None
+        assert off != plain_newer
+    assert "off" not in plain_newer
 
 
 def test_an_input_enters_by_its_fingerprint_and_not_by_its_path(tmp_path: Path, home: Home) -> None:

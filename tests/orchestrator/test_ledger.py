@@ -157,7 +157,13 @@ def test_verify_finds_a_missing_identity(home: Home, finished: list[str]) -> Non
 
 def test_verify_finds_missing_scores(home: Home, finished: list[str]) -> None:
     (home.trial(finished[0]) / "attempt-0000" / "scores.parquet").unlink()
-    assert "names attempt-0000/scores.parquet, which is gone" in problem(home)
+    assert "attempt-0000/scores.parquet of outcome 0 is gone" in problem(home)
+
+
+def test_verify_finds_scores_that_cannot_be_read(home: Home, finished: list[str]) -> None:
+    path = home.trial(finished[0]) / "attempt-0000" / "scores.parquet"
+    path.write_bytes(path.read_bytes()[:-20])
+    assert "attempt-0000/scores.parquet of outcome 0 cannot be read" in problem(home)
 
 
 def test_verify_finds_a_wrong_row(home: Home, finished: list[str]) -> None:
@@ -233,6 +239,16 @@ def test_an_end_of_another_kind_starts_the_count_anew(home: Home) -> None:
     claim_attempt(home.trial("t"), outcome_number=0, study="x").finish("preempted")
     assert read_trial(home, "t").lost_in_a_row == 0
     assert _lost_in_a_row([]) == 0
+
+
+def test_a_trial_that_was_given_up_has_all_its_tries_again(home: Home) -> None:
+    lose(home, None)
+    lose(home, None)
+    held = claim_attempt(home.trial("t"), outcome_number=0, study="x")
+    held.finish("failed", Failure("node_lost", "no progress in 3 attempts in a row"))
+    assert read_trial(home, "t").lost_in_a_row == 0
+    lose(home, None)
+    assert read_trial(home, "t").lost_in_a_row == 1
 
 
 def test_short_hashes_do_not_depend_on_key_order() -> None:

@@ -9,11 +9,12 @@ from typing import Any
 import msgspec
 import pytest
 
-from orchestrator import Study, UsageError
+from orchestrator import Selection, Study, UsageError
 from orchestrator.engine.ticket import Ticket
 from orchestrator.engine.worker import AttemptFailed, run_attempt
 from orchestrator.home import Home
 from orchestrator.records import Provenance
+from orchestrator.running import _listed
 from orchestrator.search_list import Learned, Proposal, SearchList, searcher_for
 from orchestrator.searching import SearchTickets
 from orchestrator.study_file import Search
@@ -302,3 +303,32 @@ def test_a_pruned_proposal_cannot_win_and_is_not_waited_for(home: Home) -> None:
     winner = engine.study.arms()[-1]
     assert winner.name == "winner"
     assert winner.overrides != points(home, searching())[0]
+
+
+# -- wanted again ---------------------------------------------------------------------------------
+
+
+def listed(study: Study, selection: Selection) -> set[str]:
+    """Arms that a run with that selection takes from the list, not from the searcher."""
+    return {item.trial.arm for item in _listed(study.plan(selection), selection)}
+
+
+def test_settled_proposals_that_are_wanted_again_go_out_by_list(home: Home) -> None:
+    engine = Engine(searching(), home)
+    engine.to_the_end()
+    study = engine.study
+    proposals = {f"proposal-{ordinal:04d}" for ordinal in range(BUDGET)}
+    assert listed(study, Selection()) == {"winner"}
+    assert listed(study, Selection(again=("proposal-0003",))) == {"proposal-0003", "winner"}
+    assert listed(study, Selection(again=True)) == proposals | {"winner"}
+    assert listed(study, Selection(again=True, limit=1)) == set()
+
+
+def test_failed_proposals_go_out_by_list_when_they_are_retried(home: Home) -> None:
+    space = {"fault": {"choice": ["raise", None]}, "effect": {"uniform": [0.0, 1.0]}}
+    engine = Engine(searching(space=space, budget=6), home)
+    engine.to_the_end()
+    failed = {i.trial.arm for i in engine.study.plan().trials if i.action == "failed"}
+    assert 0 < len(failed) < 6
+    assert listed(engine.study, Selection()) == {"winner"}
+    assert listed(engine.study, Selection(retry=True)) == failed | {"winner"}

@@ -138,6 +138,13 @@ def test_an_unknown_preset_is_refused_with_the_nearest(home: Home) -> None:
 
 # -- errors ---------------------------------------------------------------------------------------
 
+SEARCH = {
+    "kind": "search",
+    "space": {"effect": {"uniform": [0, 1]}},
+    "budget": 1,
+    "metric": "train/x",
+}
+
 WRONG = {
     "key of the study": ({"sedes": [1]}, "Unknown key 'sedes'. Did you mean 'seeds'?"),
     "key of a part": ({"resources": {"cpu": 1}}, "Unknown key 'resources.cpu'. Did you mean"),
@@ -172,6 +179,22 @@ WRONG = {
             }
         },
         "loguniform needs bounds above 0, got [0.0, 1.0]",
+    ),
+    "seed that chose the winner": (
+        {"seeds": [7, 8], "design": {**SEARCH, "explore_seed": 8}},
+        "design.explore_seed 8 is among the seeds [7, 8]",
+    ),
+    "metric that no trial reports": (
+        {"design": {**SEARCH, "metric": "train/y"}},
+        "Unknown search metric 'train/y'. Did you mean 'train/x'? Valid: train/x.",
+    ),
+    "metric of the report split": (
+        {"design": {**SEARCH, "metric": "f1"}},
+        "Unknown search metric 'f1'. Valid: train/x. A search learns from what is reported",
+    ),
+    "metric of the report split with one of the dev split": (
+        {"workload": "latent_lora", "base": {}, "design": {**SEARCH, "metric": "f1"}},
+        "Did you mean 'eval/f1'?",
     ),
     "key of the configuration": (
         {"base": {"efect": 1}},
@@ -252,6 +275,11 @@ def test_a_refused_configuration_is_refused_before_anything_starts(home: Home) -
     assert not list(home.trials.iterdir())
 
 
+def told(name: str, role: str = "arm", **overrides: Any) -> dict[str, Any]:
+    """An arm with words about it."""
+    return {**arm(name, role, **overrides), "about": f"what {name} is for"}
+
+
 # -- the instance ---------------------------------------------------------------------------------
 
 
@@ -263,6 +291,7 @@ def test_a_refused_configuration_is_refused_before_anything_starts(home: Home) -
         {"resources": {"cpus": 2}},
         {"retries": {"unknown": 1}},
         {"presets": PRESETS},
+        {"design": configurations(told("plain", "baseline"), told("better", effect=5.0))},
     ],
     ids=str,
 )

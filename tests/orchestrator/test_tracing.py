@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from pathlib import Path
 
 import pytest
 
@@ -43,6 +44,18 @@ def test_the_command_that_reproduces_names_a_study_file_that_is_there(
     assert words[:2] == ["orrery", "retry"]
     study = Study.load(words[2], home=words[words.index("--home") + 1])
     assert study.trials()[0].identity == failed
+
+
+def test_the_command_that_reproduces_is_quoted_for_a_shell(tmp_path: Path) -> None:
+    place = Home.find(tmp_path / "it's a home").writable()
+    study = Study.load(quick_study(arm("good"), seeds=[0]), home=place.root)
+    (identity,) = finish(study)
+    _write_plan(study, study.plan())
+    words = shlex.split(trace_trial(identity, place.root).reproduce)
+    assert words == [
+        "orrery", "run", str(study.folder / "study.yaml"), "--home", str(place.root),
+        "--only", identity[:8], "--again", identity[:8],
+    ]  # fmt: skip
 
 
 def test_a_trial_is_found_by_the_start_of_its_id_and_by_its_label(home: Home, failed: str) -> None:

@@ -194,6 +194,44 @@ def test_a_preempted_trial_goes_on_in_its_run(
     assert [row[:3] for row in store.rows() if row[0] == "a"] == [("a", 1, 1.0), ("a", 2, 2.0)]
 
 
+def failure(attempts: int, kind: str) -> TrialEnd:
+    return TrialEnd(
+        "failed",
+        1_000 * attempts,
+        attempts=attempts,
+        resumed_at=attempts - 1 or None,
+        failure_kind=kind,
+        failure_cause=f"cause {attempts}",
+    )
+
+
+def test_a_retry_that_fails_otherwise_is_published_with_its_steps_and_cause(
+    sink: MlflowSink, store: Any, study: StudyRun, trial: TrialRun, end: TrialEnd, emit: Emit
+) -> None:
+    emit(trial, 0).metrics({"a": 1.0}, step=1)
+    publish_study(study, [(trial, failure(1, "timed_out"))], sink)
+    emit(trial, 1).metrics({"a": 2.0}, step=2)
+    second = failure(2, "out_of_memory")
+    for publisher in (MlflowSink(sink.tracking_uri), sink):  # a new process, and the first again
+        for _ in range(2):
+            report = publish_study(study, [(trial, second)], publisher)
+            assert report.left == {}
+    assert (report.written, report.complete) == (0, 1)
+
+    client = MlflowClient(sink.tracking_uri)
+    run_id = run_ids(study, [trial], sink)[trial.identity]
+    run = client.get_run(run_id)
+    assert [(m.step, m.value) for m in client.get_metric_history(run_id, "a")] == [(1, 1), (2, 2)]
+    told = {"failure": "out_of_memory", "cause": "cause 2", "attempts": "2", "resumed_at": "1"}
+    assert run.data.tags | told == run.data.tags
+    assert (run.info.status, run.info.end_time) == ("FAILED", 2_000)
+
+    publish_study(study, [(trial, end)], sink)
+    run = client.get_run(run_id)
+    assert run.info.status == "FINISHED"
+    assert not {"failure", "cause", "resumed_at"} & run.data.tags.keys()
+
+
 def test_a_reused_trial_gets_a_light_run_with_a_link(
     sink: MlflowSink, store: Any, study: StudyRun, trial: TrialRun, end: TrialEnd, emit: Emit
 ) -> None:

@@ -10,8 +10,9 @@ from typing import Any
 
 import pytest
 
+from tests.quick_workload import Quick
 from workloads.registry import registered
-from workloads.source_digest import source_digest
+from workloads.source_digest import source_digest, workload_digest
 
 
 def _recording() -> ModuleType:
@@ -119,6 +120,22 @@ def test_the_digest_does_not_depend_on_where_the_package_lies(
 
 def test_a_module_is_digested_by_its_file() -> None:
     assert len(source_digest(["tests.quick_workload"])) == 16
+
+
+def test_a_workload_that_declares_no_sources_is_digested_by_its_own_module() -> None:
+    class Undeclared(Quick):
+        sources = ()
+        __module__ = "tests.quick_workload"
+
+    assert workload_digest(Undeclared) == source_digest(["tests.quick_workload"])
+
+
+def test_a_workload_is_digested_by_the_sources_that_it_declares() -> None:
+    class Declared(Quick):
+        sources = ("tests.quick_workload", "workloads.errors")
+
+    assert workload_digest(Declared) == source_digest(Declared.sources)
+    assert workload_digest(Declared) != workload_digest(Quick)
 
 
 def test_an_unknown_module_is_an_error() -> None:

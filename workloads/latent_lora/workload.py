@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from workloads.contract import Metric, Result, StudyView, TrialContext, Workload
-from workloads.datasets import check_task, fingerprint
+from workloads.datasets import check_task, fingerprint, resolve_data
 from workloads.errors import InputError
 from workloads.latent_lora.config import LatentLoraConfig
 from workloads.latent_lora.depth import layer_count
@@ -77,6 +77,16 @@ class LatentLora(Workload[LatentLoraConfig]):
         if kind == "model":
             return resolve_model(value, cache=cache).fingerprint
         return fingerprint(value, cache=cache)
+
+    def pin(self, kind: str, value: str) -> str:
+        """A hub id with the commit that it stands for now."""
+        if value.startswith("embedded:"):
+            return value
+        if kind == "model":
+            ref = resolve_model(value)
+            return f"{ref.hub_id}@{ref.revision}" if ref.hub_id else value
+        source = resolve_data(value)
+        return f"{source.name}@{source.revision}" if source.kind == "hub" else value
 
     def check(self, config: LatentLoraConfig) -> None:
         """Refuses what would train nothing, adapt nothing or compress nothing."""

@@ -22,6 +22,18 @@ def test_a_mismatched_question_comes_from_another_cluster() -> None:
     assert all(clusters[i] != clusters[j] for i, j in enumerate(chosen))
 
 
+def test_a_mismatched_question_is_the_nearest_before_it_of_another_cluster() -> None:
+    clusters = ["s1", "s1", "s2", "s2", "s1", "s3"]
+    assert mismatch(clusters) == [2, 2, 1, 1, 3, 4]
+
+
+def test_asking_more_questions_changes_no_earlier_pair() -> None:
+    clusters = [f"s{i // 3}" for i in range(30)]
+    whole = mismatch(clusters)
+    for count in range(4, len(clusters)):
+        assert mismatch(clusters[:count]) == whole[:count]
+
+
 def test_a_single_cluster_still_gives_another_question() -> None:
     assert all(i != j for i, j in enumerate(mismatch(["s"] * 5)))
 
