@@ -127,7 +127,7 @@ def start_collector(
     study: StudyRun,
     *,
     journal_folder: Path | str | None = None,
-    nice: int = 10,
+    nice: int = 19,
     **options: Any,
 ) -> CollectorClient:
     """Starts a collector for `study` on this node, which Ray restarts whenever it dies.

@@ -31,8 +31,8 @@ class Window:
 
     prefix_tokens: int = 64
     reference_tokens: int = 12
-    stride_tokens: int = 24
-    longest_tokens: int = 232
+    stride_tokens: int = 12
+    longest_tokens: int = 136
 
     def __post_init__(self) -> None:
         for name in ("prefix_tokens", "reference_tokens", "stride_tokens", "longest_tokens"):
