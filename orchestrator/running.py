@@ -244,19 +244,26 @@ class _Run:
         try:
             with progress_for(self.console, plan, metric, proposals) as self.progress:
                 self.progress.note(f"{places} at once")
+                listed = _listed(plan)
                 if self.study.searching is not None and not self.selection.only:
-                    self._search(places)
-                    plan = self.study.plan(self.selection)
-                self._engine(self._tickets(_listed(plan, self.selection)), places)
+                    listed = self._search(listed, places)
+                self._engine(self._tickets(listed), places)
         except KeyboardInterrupt:
             return True
         return False
 
-    def _search(self, places: int) -> None:
+    def _search(self, listed: Sequence[PlannedTrial], places: int) -> list[PlannedTrial]:
+        """Carries the search on, and gives what is to go out by list after it: what was listed
+        before but for the proposals it has handed out itself, and the winner it came to."""
         design = self.study.searching
         assert design is not None
         source = SearchTickets(self.study, design, self._search_ticket, self.selection.limit)
         self._engine(source, places, scheduled=True)
+        after = _listed(self.study.plan(_without_repeats(self.selection)))
+        left = [item for item in listed if item.trial.identity not in source.handed]
+        first = {item.trial.identity: item for item in (*after, *left)}
+        limited = self.selection.limit is not None  # open proposals wait for the next run
+        return [i for i in first.values() if not (limited and i.trial.role == "proposal")]
 
     def _tickets(self, items: Sequence[PlannedTrial]) -> TicketSource:
         from orchestrator.engine.feed import ListedTickets
@@ -379,14 +386,12 @@ class _Run:
                 tries[-1].finish("preempted")
 
 
-def _listed(plan: Plan, selection: Selection) -> list[PlannedTrial]:
-    """What goes out by list: the missing trials, and those that another study's run works on, so
-    that this one waits for them. Of a search's proposals, those that it has settled already and
-    that are wanted again: the open ones it hands out itself."""
+def _listed(plan: Plan) -> list[PlannedTrial]:
+    """The missing trials, and those that another study's run works on, so that this one waits for
+    them; each identity once."""
     first: dict[str, PlannedTrial] = {}
     for item in plan.trials:
-        proposed = item.trial.role == "proposal"
-        if item.action in ("run", "running") and not (proposed and selection.limit is not None):
+        if item.action in ("run", "running"):
             first.setdefault(item.trial.identity, item)
     return list(first.values())
 

@@ -69,7 +69,8 @@ class SearchTickets:
     ticket_of: Callable[[Trial, int], Ticket]
     limit: int | None = None
     """At most so many tickets in this run; the search goes on in the next."""
-    handed_out: int = 0
+    handed: set[str] = field(default_factory=set)
+    """Identities of the tickets that went out."""
     _searcher: Searcher | None = None
     _unfinished: deque[tuple[int, Trial]] = field(default_factory=deque)
     _next_ordinal: int = 0
@@ -79,7 +80,8 @@ class SearchTickets:
         if self._at_limit():
             return None
         ticket = self._next()
-        self.handed_out += ticket is not None
+        if ticket is not None:
+            self.handed.add(ticket.identity)
         return ticket
 
     def _next(self) -> Ticket | None:
@@ -101,7 +103,7 @@ class SearchTickets:
         return not left or self._at_limit()
 
     def _at_limit(self) -> bool:
-        return self.limit is not None and self.handed_out >= self.limit
+        return self.limit is not None and len(self.handed) >= self.limit
 
     def reported(self, ticket: Ticket, step: int, metrics: Mapping[str, float | None]) -> None:
         """Remembers the last intermediate value, which a pruned trial is judged by."""

@@ -310,7 +310,7 @@ def test_a_pruned_proposal_cannot_win_and_is_not_waited_for(home: Home) -> None:
 
 def listed(study: Study, selection: Selection) -> set[str]:
     """Arms that a run with that selection takes from the list, not from the searcher."""
-    return {item.trial.arm for item in _listed(study.plan(selection), selection)}
+    return {item.trial.arm for item in _listed(study.plan(selection))}
 
 
 def test_settled_proposals_that_are_wanted_again_go_out_by_list(home: Home) -> None:
@@ -321,7 +321,7 @@ def test_settled_proposals_that_are_wanted_again_go_out_by_list(home: Home) -> N
     assert listed(study, Selection()) == {"winner"}
     assert listed(study, Selection(again=("proposal-0003",))) == {"proposal-0003", "winner"}
     assert listed(study, Selection(again=True)) == proposals | {"winner"}
-    assert listed(study, Selection(again=True, limit=1)) == set()
+    assert len(listed(study, Selection(again=True, limit=1))) == 1
 
 
 def test_failed_proposals_go_out_by_list_when_they_are_retried(home: Home) -> None:

@@ -46,7 +46,7 @@ def mismatch(clusters: Sequence[str]) -> list[int]:
     """For each question the index of another one, of a different cluster.
 
     The nearest one before it, or after it at the list's head: so that asking more questions
-    changes no pair, whatever their number. Of a single cluster each takes its neighbour.
+    changes no pair once there are two clusters. Of a single one each takes its neighbour.
     """
     count = len(clusters)
     chosen = []
