@@ -19,6 +19,7 @@ OBJECT_STORE_BYTES = 256 * 1024 * 1024
 # A Ray socket's path has to fit in 107 bytes, so its folder is a short one.
 _SOCKET_ROOT = Path("/tmp")
 _PREFIX = "orrery-ray-"
+_LOCK = "in-use"
 
 
 class LocalCluster:
@@ -29,6 +30,7 @@ class LocalCluster:
     def __init__(self, cpus: int | None = None) -> None:
         self._cpus = cpus
         self._folder: Path | None = None
+        self._lock: int | None = None
 
     def __enter__(self) -> Resources:
         import ray
@@ -56,13 +58,17 @@ class LocalCluster:
             ray.shutdown()
         shutil.rmtree(self._folder, ignore_errors=True)
         self._folder = None
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
 
     def _start(self) -> None:
         import ray
 
         root = _SOCKET_ROOT if _SOCKET_ROOT.is_dir() else Path(tempfile.gettempdir())
         _remove_leavings(root)
-        self._folder = Path(tempfile.mkdtemp(prefix=f"{_PREFIX}{os.getpid()}-", dir=root))
+        self._folder = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=root))
+        self._lock = _hold(self._folder)
         # RAY_ADDRESS of the user's shell names a cluster that is none of ours
         os.environ.pop("RAY_ADDRESS", None)
         # a trial that asks for no GPU sees none: else all of them would crowd onto the first
@@ -113,16 +119,27 @@ def _on_the_loopback_address() -> Iterator[None]:
             os.environ[variable] = before[0]
 
 
-def _remove_leavings(root: Path) -> None:
-    """Folders of Rays whose drivers were killed: nobody else removes them."""
-    import psutil
+def _hold(folder: Path) -> int:
+    """Marks a folder as in use until this process ends, however it ends; gives the open file."""
+    import fcntl
 
-    for folder in root.glob(f"{_PREFIX}*-*"):
-        pid = folder.name.removeprefix(_PREFIX).partition("-")[0]
+    handle = os.open(folder / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    return handle
+
+
+def _remove_leavings(root: Path) -> None:
+    """Folders of Rays whose drivers were killed: nobody else removes them. One whose lock is held
+    is in use, by a process of this or of another container."""
+    for folder in root.glob(f"{_PREFIX}*"):
         with suppress(OSError):
-            mine = folder.stat().st_uid == os.getuid()
-            if mine and pid.isdigit() and not psutil.pid_exists(int(pid)):
+            if folder.stat().st_uid != os.getuid() or not (folder / _LOCK).exists():
+                continue
+            handle = _hold(folder)
+            try:
                 shutil.rmtree(folder, ignore_errors=True)
+            finally:
+                os.close(handle)
 
 
 def usable_cpus() -> int:

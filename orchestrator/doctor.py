@@ -7,7 +7,7 @@ import os
 import platform
 import shutil
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,8 +27,8 @@ class Finding:
     found: str
 
 
-def examine(home: str | Path | None = None) -> list[Finding]:
-    """Looks at everything; starts and stops a Ray."""
+def examine(home: str | Path | None = None) -> Iterator[Finding]:
+    """Looks at one thing after the other; starts and stops a Ray."""
     looks: list[Callable[[], Finding]] = [
         lambda: Finding("python", sys.version_info >= (3, 11), platform.python_version()),
         lambda: _libraries(),
@@ -40,7 +40,7 @@ def examine(home: str | Path | None = None) -> list[Finding]:
         lambda: _ray(),
         lambda: _slurm(),
     ]
-    return [look() for look in looks]
+    return (look() for look in looks)
 
 
 def _libraries() -> Finding:

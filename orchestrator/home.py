@@ -29,7 +29,12 @@ class Home:
     def find(cls, path: str | os.PathLike[str] | None = None) -> Home:
         """The home at `path`, else at `$ORRERY_HOME`, else `./.orrery`. Creates nothing."""
         given = path if path is not None else os.environ.get("ORRERY_HOME") or DEFAULT_HOME
-        return cls(Path(given).expanduser().absolute())
+        root = Path(given).expanduser().absolute()
+        if root.exists() and not root.is_dir():
+            raise UsageError(
+                f"The home '{root}' is a file. Set ORRERY_HOME (or --home) to a folder."
+            )
+        return cls(root)
 
     def writable(self) -> Home:
         """Makes the folders. Raises `UsageError` if they cannot be written."""

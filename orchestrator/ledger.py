@@ -19,12 +19,12 @@ from typing import Any
 import msgspec
 
 from orchestrator.attempts import Attempt, attempts, latest_checkpoint, outcomes
-from orchestrator.errors import DamagedFileError, IdentityMismatchError
+from orchestrator.errors import DamagedFileError, IdentityMismatchError, OrreryError
 from orchestrator.home import Home, publish_once
 from orchestrator.identity import canonical_json, identity_of
 from orchestrator.records import Failure, Outcome, State
 
-INDEX_VERSION = 1
+INDEX_VERSION = 2
 PLANNED: State = "planned"
 IN_ONE_QUERY = 500
 
@@ -53,6 +53,8 @@ def read_trial(home: Home, identity: str) -> TrialRecord:
     tries = attempts(folder)
     published = outcomes(folder)
     outcome = published[-1] if published else None
+    if outcome is not None:
+        _check_identity(folder)
     last = tries[-1] if tries else None
     state: State = PLANNED
     failure = None
@@ -69,6 +71,24 @@ def read_trial(home: Home, identity: str) -> TrialRecord:
         has_checkpoint=latest_checkpoint(folder) is not None,
         lost_in_a_row=_lost_in_a_row(tries),
     )
+
+
+def _check_identity(folder: Path) -> None:
+    """What a result stands under has to be what its folder is named by.
+
+    Raises `DamagedFileError` for an identity.json that is gone or broken, `IdentityMismatchError`
+    for one that was edited.
+    """
+    path = folder / "identity.json"
+    advice = "Move the folder away and run again; orrery ledger verify lists all such files."
+    try:
+        same = identity_of(json.loads(path.read_bytes())) == folder.name
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise DamagedFileError(f"'{path}' cannot be read ({error}). {advice}") from error
+    if not same:
+        raise IdentityMismatchError(
+            f"'{path}' does not hash to its folder's name: it was edited. {advice}"
+        )
 
 
 def _how_it_stands(attempt: Attempt) -> tuple[State, Failure | None]:
@@ -155,20 +175,20 @@ class Ledger:
         wanted = list(dict.fromkeys(identities))
         present = self.home.identities()
         found: dict[str, TrialRecord] = {}
-        fresh: list[tuple[str, int, TrialRecord]] = []
+        fresh: list[tuple[str, str, TrialRecord]] = []
         indexed = self._indexed([identity for identity in wanted if identity in present])
         for identity in wanted:
             if identity not in present:
                 found[identity] = TrialRecord(identity, PLANNED)
                 continue
-            stamp = self._stamp(identity)
-            row = indexed.get(identity)
-            if row is not None and row[0] == stamp:
-                found[identity] = msgspec.json.decode(row[1], type=TrialRecord)
+            known = self._current(identity, indexed.get(identity))
+            if known is not None:
+                found[identity] = known
                 continue
+            before = self._folder_stamp(identity)
             record = found[identity] = read_trial(self.home, identity)
             if record.state == "done":
-                fresh.append((identity, stamp, record))
+                fresh.append((identity, self._stamp(before, record), record))
         self._store(fresh)
         return found
 
@@ -176,8 +196,11 @@ class Ledger:
         """Makes the index anew from the files; the number of finished trials in it."""
         for name in ("", "-wal", "-shm"):
             Path(f"{self.home.ledger}{name}").unlink(missing_ok=True)
-        records = self.records(sorted(self.home.identities()))
-        return sum(record.state == "done" for record in records.values())
+        done = 0
+        for identity in sorted(self.home.identities()):
+            with suppress(OrreryError):  # a damaged file is for `verify` to tell
+                done += self.records([identity])[identity].state == "done"
+        return done
 
     def verify(self) -> Iterator[str]:
         """One line for each file that is not what it should be, or that the index has wrong."""
@@ -188,32 +211,49 @@ class Ledger:
         for identity in sorted(self._all_indexed() - set(folders)):
             yield f"{identity}: in the index, but its folder is gone (orrery ledger rebuild)"
 
-    def _verify_trial(self, identity: str, row: tuple[int, bytes] | None) -> Iterator[str]:
+    def _verify_trial(self, identity: str, row: tuple[str, bytes] | None) -> Iterator[str]:
         folder = self.home.trial(identity)
         try:
-            document = json.loads((folder / "identity.json").read_bytes())
-            if identity_of(document) != identity:
-                yield f"{identity}: identity.json does not hash to its folder's name"
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            yield f"{identity}: identity.json cannot be read ({error})"
-        try:
+            _check_identity(folder)
             record = read_trial(self.home, identity)
-        except DamagedFileError as error:
+        except OrreryError as error:
             yield f"{identity}: {error}"
             return
         outcome = record.outcome
         if outcome is not None and outcome.scores and (why := _unreadable(folder / outcome.scores)):
             yield f"{identity}: {outcome.scores} of outcome {outcome.number} {why}"
-        if row is not None and row[0] == self._stamp(identity):
-            known = msgspec.json.decode(row[1], type=TrialRecord)
-            if known != record:
-                yield f"{identity}: the index differs from the files (orrery ledger rebuild)"
+        known = self._current(identity, row)
+        if known is not None and known != record:
+            yield f"{identity}: the index differs from the files (orrery ledger rebuild)"
 
-    def _stamp(self, identity: str) -> int:
-        return os.stat(self.home.trial(identity)).st_mtime_ns
+    def _current(self, identity: str, row: tuple[str, bytes] | None) -> TrialRecord | None:
+        """The record of an index row, if the files are those it was made from."""
+        folder_stamp = self._folder_stamp(identity)
+        if row is None or not row[0].startswith(folder_stamp):
+            return None
+        record = msgspec.json.decode(row[1], type=TrialRecord)
+        return record if row[0] == self._stamp(folder_stamp, record) else None
 
-    def _indexed(self, identities: list[str]) -> dict[str, tuple[int, bytes]]:
-        rows: dict[str, tuple[int, bytes]] = {}
+    def _folder_stamp(self, identity: str) -> str:
+        return f"{os.stat(self.home.trial(identity)).st_mtime_ns}/"
+
+    def _stamp(self, folder_stamp: str, record: TrialRecord) -> str:
+        """Tells a change of the folder's entries, and of the two files that a result stands in."""
+        folder = self.home.trial(record.identity)
+        names = ["identity.json"]
+        if record.outcome is not None:
+            names.append(f"outcome-{record.outcome.number:04d}.json")
+        parts = []
+        for name in names:
+            try:
+                status = os.stat(folder / name)
+                parts.append(f"{status.st_mtime_ns}:{status.st_size}")
+            except FileNotFoundError:
+                parts.append("gone")
+        return folder_stamp + "/".join(parts)
+
+    def _indexed(self, identities: list[str]) -> dict[str, tuple[str, bytes]]:
+        rows: dict[str, tuple[str, bytes]] = {}
         with suppress(sqlite3.DatabaseError), self._index() as index:
             for start in range(0, len(identities), IN_ONE_QUERY):
                 part = identities[start : start + IN_ONE_QUERY]
@@ -227,7 +267,7 @@ class Ledger:
             return {row[0] for row in index.execute("SELECT identity FROM trials")}
         return set()
 
-    def _store(self, rows: list[tuple[str, int, TrialRecord]]) -> None:
+    def _store(self, rows: list[tuple[str, str, TrialRecord]]) -> None:
         if not rows:
             return
         encoded = [(identity, stamp, msgspec.json.encode(r)) for identity, stamp, r in rows]
@@ -261,7 +301,7 @@ class Ledger:
             with connection:
                 connection.execute("DROP TABLE IF EXISTS trials")
                 connection.execute(
-                    "CREATE TABLE trials (identity TEXT PRIMARY KEY, stamp INTEGER, record BLOB)"
+                    "CREATE TABLE trials (identity TEXT PRIMARY KEY, stamp TEXT, record BLOB)"
                 )
                 connection.execute(f"PRAGMA user_version = {INDEX_VERSION}")
         return connection

@@ -7,10 +7,10 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -202,23 +202,32 @@ class _Run:
     def carry_out(self, plan: Plan) -> _Passed:
         from cluster import ClusterError
 
+        try:
+            with self._waiting("starting Ray …"), _interrupt_on_terminate():
+                offered = self.cluster.__enter__()
+        except ClusterError as error:
+            raise UsageError(str(error)) from error
+        except KeyboardInterrupt:
+            return _Passed(interrupted=True)
         left: dict[str, str] = {}
-        with _interrupt_on_terminate():
-            try:
-                with (
-                    self.console.status("starting Ray …") if self.console.is_terminal else _quiet()
-                ):
-                    offered = self.cluster.__enter__()
-            except ClusterError as error:
-                raise UsageError(str(error)) from error
-            try:
+        try:
+            with _interrupt_on_terminate():  # anew: Ray has put a handler of its own there
                 places = self._places(offered)
                 interrupted = self._phases(plan, places)
                 left = self._drain(interrupted)
-            finally:
-                self.cluster.__exit__(None, None, None)
-                self._release()
+        except KeyboardInterrupt:
+            interrupted = True
+        finally:
+            self.cluster.__exit__(None, None, None)
+            self._release()
         return _Passed(self.ran, interrupted, left=left)
+
+    def _waiting(self, what: str) -> AbstractContextManager[Any]:
+        """Says in a terminal what is waited for; in a log, once."""
+        if self.console.is_terminal:
+            return self.console.status(what)
+        self.console.print(what)
+        return nullcontext()
 
     def _places(self, offered: ClusterResources) -> int:
         """How many trials run at once. Raises `UsageError` if not even one fits."""
@@ -345,9 +354,10 @@ class _Run:
         self.progress.failed(ticket.arm, ticket.label, failure, again)
 
     def _tell_end(self, ticket: Ticket, state: State) -> PlannedTrial:
-        self.ran += 1
         self.out.pop(ticket.identity, None)
         item = self._item(ticket, state)
+        outcome = item.record.outcome
+        self.ran += outcome is None or outcome.study == self.study.instance  # not another study's
         end = trial_end(self.study, item)
         if end is not None and self.client is not None:
             self.client.finish_trial(ticket.identity, end)
@@ -367,7 +377,7 @@ class _Run:
             return {}
         if interrupted:  # what is left is published by the next run, or by status
             return {}
-        with self.console.status("writing to MLflow …") if self.console.is_terminal else _quiet():
+        with self._waiting("writing to MLflow …"):
             report = self.client.drain(DRAIN_LIMIT_S)
             self.client.stop()
         return dict(report.left)
@@ -394,11 +404,6 @@ def _listed(plan: Plan) -> list[PlannedTrial]:
         if item.action in ("run", "running"):
             first.setdefault(item.trial.identity, item)
     return list(first.values())
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    yield
 
 
 @contextmanager

@@ -94,6 +94,7 @@ class Study:
         made = cls(file, Home.find(home), preset, dict(settings or {}), source)
         made = made._with_lasting_inputs()
         _check_comparator(made.file, where)
+        _check_metric(made, where)
         _check_search_metric(made, where)
         return made
 
@@ -245,6 +246,16 @@ def _check_comparator(file: StudyFile, where: str) -> None:
         names.add(WINNER)
     if file.verdict.comparator not in names:
         raise UsageError(f"{where}: " + unknown("comparator", file.verdict.comparator, names))
+
+
+def _check_metric(study: Study, where: str) -> None:
+    """Raises `UsageError` if the rule judges a metric that trials do not end with."""
+    if study.file.verdict is None:
+        return
+    metric = study.file.verdict.metric
+    final = [name for name in study.workload.metrics if not name.startswith(WHILE_TRAINING)]
+    if metric not in final:
+        raise UsageError(f"{where}: " + unknown("verdict.metric", metric, final))
 
 
 def _check_search_metric(study: Study, where: str) -> None:

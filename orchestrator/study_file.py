@@ -8,10 +8,20 @@ from copy import deepcopy
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    field_validator,
+    model_validator,
+)
 
 from orchestrator.errors import UsageError, unknown
 from orchestrator.verdict import Rule
+from workloads.contract import refuse_truth_for_number
+
+MOST_VALUES = 200_000
+"""In a study file, what its anchors stand for counted each time."""
 
 Role = Literal["baseline", "comparator", "arm", "control"]
 Level = bool | int | float | str | None
@@ -21,6 +31,11 @@ class Part(BaseModel):
     """Base of every part of a study file: immutable, strict about unknown keys."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _number_is_no_truth_value(cls, data: Any) -> Any:
+        return refuse_truth_for_number(cls, data)
 
 
 class ArmFile(Part):
@@ -167,6 +182,14 @@ class StudyFile(Part):
     retries: Retries = Retries()
     presets: dict[str, dict[str, Any]] = {}
 
+    @field_validator("question", "hypothesis")
+    @classmethod
+    def _is_printable(cls, text: str) -> str:
+        strange = sorted({hex(ord(c)) for c in text if ord(c) < 32 and c not in "\n\t"})
+        if strange:
+            raise ValueError(f"holds control characters ({', '.join(strange)}); leave them out")
+        return text
+
     @field_validator("seeds")
     @classmethod
     def _seeds_differ(cls, seeds: list[int]) -> list[int]:
@@ -194,6 +217,7 @@ def parse_yaml(text: str, where: str) -> dict[str, Any]:
     try:
         loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)(text)
         node = loader.get_single_node()
+        _refuse_bombs(node, where)
         _refuse_repeated_keys(node)
         data = loader.construct_document(node) if node is not None else None
     except yaml.YAMLError as error:
@@ -202,8 +226,22 @@ def parse_yaml(text: str, where: str) -> dict[str, Any]:
         problem = getattr(error, "problem", None) or str(error).splitlines()[0]
         raise UsageError(f"{where}:{place} is not YAML: {problem}.") from error
     if not isinstance(data, dict):
-        raise UsageError(f"{where} holds {type(data).__name__}, not a mapping. See: orrery schema")
+        what = "nothing" if data is None else "a list" if isinstance(data, list) else "a value"
+        raise UsageError(f"{where} holds {what}, not a mapping. See: orrery schema")
     return data
+
+
+def _refuse_bombs(root: Any, where: str) -> None:
+    """A few lines of anchors can stand for more values than any memory holds."""
+    waiting, count = [root], 0
+    while waiting:
+        node = waiting.pop()
+        count += 1
+        if count > MOST_VALUES:
+            raise UsageError(f"{where} stands for more than {MOST_VALUES:,} values: too many.")
+        for child in getattr(node, "value", None) or []:
+            if not isinstance(child, str):
+                waiting.extend(child if isinstance(child, tuple) else [child])
 
 
 def _refuse_repeated_keys(root: Any) -> None:

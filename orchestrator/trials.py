@@ -100,6 +100,8 @@ class TrialMaker:
     def named(self, source: Input, value: str) -> str:
         """An input by a name that means the same elsewhere and tomorrow: an absolute path (a
         worker has another current folder), or a hub name with its commit. Raises `UsageError`."""
+        if not value.strip():
+            raise UsageError(f"a {source.kind} is given as an empty text; name one.")
         path = absolute(source, value)
         if Path(path).is_absolute():
             return path

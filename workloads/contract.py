@@ -11,9 +11,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, Protocol, TypeVar, get_args
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, model_validator
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -43,10 +43,37 @@ class IdentityDefault:
     value: Any
 
 
+def refuse_truth_for_number(model: type[BaseModel], data: Any) -> Any:
+    """For fields that take numbers but no truth values, `true` is a slip and not 1.
+
+    To be called on a model's raw data, which it gives back. Raises ValueError.
+    """
+    for name, value in data.items() if isinstance(data, Mapping) else ():
+        field = model.model_fields.get(name)
+        given = value if isinstance(value, list | tuple) else [value]
+        if field is not None and any(isinstance(item, bool) for item in given):
+            kinds = _plain_types(field.annotation)
+            if kinds & {int, float} and bool not in kinds:
+                raise ValueError(f"'{name}' is {str(value).lower()}, but should be a number")
+    return data
+
+
+def _plain_types(annotation: Any) -> set[Any]:
+    arguments = get_args(annotation)
+    if not arguments:
+        return {annotation}
+    return set().union(*(_plain_types(argument) for argument in arguments))
+
+
 class WorkloadConfig(BaseModel):
     """Base of every workload's configuration: immutable, and strict about unknown keys."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _number_is_no_truth_value(cls, data: Any) -> Any:
+        return refuse_truth_for_number(cls, data)
 
     threads: int = 1
     """CPU threads per rank: they change the order of sums, hence the numbers."""

@@ -6,6 +6,7 @@ import shutil
 from collections import Counter
 from typing import TYPE_CHECKING
 
+from orchestrator.cli.heading import heading
 from orchestrator.disk import folder_bytes
 from orchestrator.progress import duration
 
@@ -24,12 +25,12 @@ def print_plan(study: Study, plan: Plan) -> None:
     from rich.table import Table
 
     console = Console(highlight=False)
-    console.print(f"[bold]{study.instance}[/]  {study.file.question}")
+    console.print(heading(study))
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for heading in ("arm", "role", "settings"):
-        table.add_column(heading, overflow="fold")
-    for heading in ("known", "to run"):
-        table.add_column(heading, justify="right")
+    for name in ("arm", "role", "settings"):
+        table.add_column(name, overflow="fold")
+    for name in ("known", "to run"):
+        table.add_column(name, justify="right")
     by_arm: dict[str, Counter[str]] = {}
     factors = {}
     for item in plan.trials:

@@ -82,7 +82,11 @@ def _run(study: Study, as_json: bool, **options: Any) -> None:
     from orchestrator.running import run_study
 
     console = Console(stderr=True, highlight=False)
-    result = run_study(study, console=console, **options)
+    try:
+        result = run_study(study, console=console, **options)
+    except KeyboardInterrupt:
+        console.print("Interrupted: nothing is lost. The same command goes on.")
+        raise typer.Exit(130) from None
     if as_json:
         print_json(_json(result))
     else:
@@ -115,7 +119,7 @@ def _print(result: RunReport, console: Any) -> None:
     for problem in result.report.problems:
         console.print(f"note: {problem}", markup=False)
     if result.telemetry_left:
-        why = next(iter(result.telemetry_left.values()))
+        why = next(iter(result.telemetry_left.values())).splitlines()[0][:160]
         count = len(result.telemetry_left)
         console.print(f"MLflow lacks {count} runs for now ({why}); nothing is lost.", markup=False)
     counts = ", ".join(f"{count} {state}" for state, count in sorted(plan.counts.items()))

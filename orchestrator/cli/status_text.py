@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
+from orchestrator.cli.heading import heading
 from orchestrator.disk import disk_bytes
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ def print_status(study: Study, plan: Plan) -> None:
     from rich.table import Table
 
     console = Console(highlight=False)
-    console.print(f"[bold]{study.instance}[/]  {study.file.question}")
+    console.print(heading(study))
     states = sorted(plan.counts)
     by_arm: dict[str, Counter[str]] = {}
     for item in plan.trials:

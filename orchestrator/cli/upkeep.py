@@ -25,13 +25,14 @@ def doctor(home: HomeFolder = None, as_json: AsJson = False) -> None:
     """What this machine has: Python, CPUs, GPUs, Ray, MLflow, SLURM, disk."""
     from orchestrator.doctor import examine
 
-    findings = examine(home)
-    if as_json:
-        print_json([{"what": f.what, "ok": f.ok, "found": f.found} for f in findings])
-    else:
-        for finding in findings:
+    findings = []
+    for finding in examine(home):
+        findings.append(finding)
+        if not as_json:
             mark = {True: "ok  ", False: "FAIL", None: "    "}[finding.ok]
             typer.echo(f"{mark} {finding.what:<14} {finding.found}")
+    if as_json:
+        print_json([{"what": f.what, "ok": f.ok, "found": f.found} for f in findings])
     raise typer.Exit(1 if any(finding.ok is False for finding in findings) else 0)
 
 

@@ -54,8 +54,11 @@ class AttemptFailed(Exception):
     """The attempt failed, and its end is recorded. The process that ran it is to be discarded."""
 
     def __init__(self, failure: Failure) -> None:
-        super().__init__(f"{failure.kind}: {failure.cause}")
+        super().__init__(failure)  # what it is copied and pickled by
         self.failure = failure
+
+    def __str__(self) -> str:
+        return f"{self.failure.kind}: {self.failure.cause}"
 
 
 class Pruned(TrialStopped):

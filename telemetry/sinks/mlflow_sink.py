@@ -20,6 +20,7 @@ from telemetry.filesystem import is_local, locked
 from telemetry.rowlog import Row
 from telemetry.runs import StudyRun, TrialEnd, TrialRun, flattened
 from telemetry.sinks import mlflow_names as names
+from telemetry.sinks.mlflow_schema import make_whole
 from telemetry.sinks.protocol import RunGoneError, SinkError, SinkUnavailableError
 
 if TYPE_CHECKING:
@@ -84,6 +85,7 @@ class MlflowSink:
                 return
             database.parent.mkdir(parents=True, exist_ok=True)
             with locked(database.with_name(f"{database.name}.lock")):
+                make_whole(database)
                 self._client().search_experiments(max_results=1)
                 if is_local(database.parent):
                     with closing(sqlite3.connect(database)) as connection:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from typing import Any
 
@@ -53,6 +54,7 @@ def write_outcomes(study: Study) -> None:
             metrics={"f1": 50.0, "x": 0.0, "unmeasured": None},
             observed=dict(trial.observed),
         )
+        (folder / "identity.json").write_text(json.dumps(dict(trial.document)))
         (folder / "outcome-0000.json").write_bytes(encode(outcome))
 
 

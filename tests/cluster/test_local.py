@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import subprocess
@@ -130,16 +131,12 @@ def test_what_killed_drivers_have_left_is_removed_at_the_next_start(
 ) -> None:
     import ray
 
-    gone = subprocess.Popen([sys.executable, "-c", ""])
-    gone.wait()
-    names = {
-        "killed": f"orrery-ray-{gone.pid}-abc",
-        "alive": f"orrery-ray-{os.getpid()}-abc",
-        "without a pid": "orrery-ray-abc-abc",
-        "another program's": f"other-{gone.pid}-abc",
-    }
-    for name in names.values():
+    for name in ("orrery-ray-killed", "orrery-ray-alive", "orrery-ray-no-lock", "other-killed"):
         (tmp_path / name / "session").mkdir(parents=True)
+    for name in ("orrery-ray-killed", "orrery-ray-alive", "other-killed"):
+        (tmp_path / name / "in-use").touch()
+    held = os.open(tmp_path / "orrery-ray-alive" / "in-use", os.O_RDWR)
+    fcntl.flock(held, fcntl.LOCK_EX)
     monkeypatch.setattr("cluster.local._SOCKET_ROOT", tmp_path)
     monkeypatch.setattr(ray, "is_initialized", lambda: False)
     monkeypatch.setattr(ray, "init", lambda **options: None)
@@ -147,8 +144,9 @@ def test_what_killed_drivers_have_left_is_removed_at_the_next_start(
     monkeypatch.setattr(ray, "cluster_resources", lambda: {"CPU": 1.0})
     with LocalCluster():
         pass
+    os.close(held)
     left = {path.name for path in tmp_path.iterdir()}
-    assert left == set(names.values()) - {names["killed"]}
+    assert left == {"orrery-ray-alive", "orrery-ray-no-lock", "other-killed"}
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ import pytest
 
 from orchestrator import Study
 from orchestrator.attempts import claim_attempt
-from orchestrator.errors import DamagedFileError
+from orchestrator.errors import DamagedFileError, IdentityMismatchError
 from orchestrator.home import Home
 from orchestrator.ledger import Ledger, TrialRecord, _lost_in_a_row, read_trial, short_hash
 from orchestrator.records import Failure
@@ -146,13 +146,31 @@ def test_verify_finds_an_edited_identity(home: Home, finished: list[str]) -> Non
     document = json.loads(path.read_bytes())
     document["config"]["effect"] = 99
     path.write_text(json.dumps(document))
-    assert problem(home) == f"{finished[0]}: identity.json does not hash to its folder's name"
+    assert "identity.json' does not hash to its folder's name" in problem(home)
+    with pytest.raises(IdentityMismatchError, match="was edited"):  # and the index hides nothing
+        Ledger(home).records(finished)
 
 
 def test_verify_finds_a_missing_identity(home: Home, finished: list[str]) -> None:
     (home.trial(finished[0]) / "identity.json").unlink()
-    Ledger(home).rebuild()
-    assert "identity.json cannot be read" in problem(home)
+    assert Ledger(home).rebuild() == len(finished) - 1  # goes on past it
+    assert "identity.json' cannot be read" in problem(home)
+
+
+def test_an_outcome_that_was_changed_in_place_is_read_again(
+    home: Home, finished: list[str]
+) -> None:
+    Ledger(home).records(finished)
+    path = home.trial(finished[0]) / "outcome-0000.json"
+    outcome = json.loads(path.read_bytes())
+    outcome["metrics"]["f1"] = 99.0
+    path.write_text(json.dumps(outcome))
+    changed = Ledger(home).records(finished)[finished[0]].outcome
+    assert changed is not None
+    assert changed.metrics["f1"] == 99.0
+    path.write_text("{")
+    with pytest.raises(DamagedFileError, match="Move it away"):
+        Ledger(home).records(finished)
 
 
 def test_verify_finds_missing_scores(home: Home, finished: list[str]) -> None:

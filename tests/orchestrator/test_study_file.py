@@ -250,8 +250,33 @@ def test_a_key_given_twice_is_refused_and_placed() -> None:
 def test_a_file_that_is_no_mapping_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "list.yaml"
     path.write_text("- 1\n")
-    with pytest.raises(UsageError, match="holds list, not a mapping"):
+    with pytest.raises(UsageError, match="holds a list, not a mapping"):
         Study.load(path)
+
+
+def test_a_file_whose_anchors_explode_is_refused(tmp_path: Path) -> None:
+    lines = ["a0: &a0 [x, x, x, x, x, x, x, x, x]"]
+    lines += [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]" for n in range(1, 9)]
+    path = tmp_path / "bomb.yaml"
+    path.write_text("\n".join(lines))
+    with pytest.raises(UsageError, match="too many"):
+        Study.load(path)
+
+
+def test_true_is_no_number(home: Home) -> None:
+    for parts in ({"base": {"steps": True}}, {"resources": {"cpus": True}}, {"seeds": [True]}):
+        with pytest.raises(UsageError, match="should be a number"):
+            Study.load(quick_study(**parts), home=home.root).plan()
+
+
+def test_a_metric_that_no_trial_ends_with_is_refused(home: Home) -> None:
+    with pytest.raises(UsageError, match=r"Unknown verdict\.metric 'g1'. Did you mean 'f1'"):
+        Study.load(quick_study(verdict={**rule(), "metric": "g1"}), home=home.root)
+
+
+def test_terminal_escapes_in_a_question_are_refused(home: Home) -> None:
+    with pytest.raises(UsageError, match="control characters"):
+        Study.load(quick_study(question="a\x1b[31mred"), home=home.root)
 
 
 def test_a_file_that_is_no_text_is_refused(tmp_path: Path) -> None:
@@ -362,7 +387,11 @@ def test_the_printed_schema_knows_every_shipped_study() -> None:
         validator.validate(yaml.safe_load(path.read_text()))
 
 
-def test_every_shipped_study_loads_with_every_preset(home: Home) -> None:
+def test_every_shipped_study_loads_with_every_preset(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # without a network no hub name can be pinned
+    monkeypatch.setattr("workloads.latent_lora.workload.LatentLora.pin", lambda *given: given[-1])
     for name, path in shipped_studies().items():
         for preset in (None, *(yaml.safe_load(path.read_text()).get("presets") or {})):
             assert Study.load(name, preset=preset, home=home.root).name == name

@@ -7,6 +7,7 @@ import json
 import os
 import tempfile
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -41,6 +42,10 @@ class HashCache:
     def put(self, hashes: dict[str, str]) -> None:
         """Adds key -> hash and replaces the cache file in one step."""
         self._known |= hashes
+        with suppress(OSError):  # a folder that can only be read: it is a cache
+            self._write()
+
+    def _write(self) -> None:
         self._path.parent.mkdir(parents=True, exist_ok=True)
         handle, temporary = tempfile.mkstemp(dir=self._path.parent, prefix=self._path.name)
         with os.fdopen(handle, "w") as file:

@@ -19,6 +19,10 @@ NOT_MEASURED = "n/a"
 _COMPARED = ("em", "set_f1", "content_f1", "answer_contained", "recon_cosine", "final_loss")
 
 
+SOURCE_STUDY = "lora-sweep"
+"""The study whose source asks for a filled-in section of its report."""
+
+
 def write_summary(study: StudyView, folder: Path) -> Iterator[Path]:
     """Writes all files into `folder` and yields each when it is complete."""
     from workloads.latent_lora.plots import plot_by_configuration, plot_by_lora
@@ -33,7 +37,8 @@ def write_summary(study: StudyView, folder: Path) -> Iterator[Path]:
     yield _write(folder / "comparison.txt", text if len(table) else "no arms")
     best = json.dumps(best_configuration(study), indent=2)
     yield _write(folder / "best_configuration.json", best)
-    yield _write(folder / "report_section.md", report_section(study))
+    if study.name == SOURCE_STUDY:
+        yield _write(folder / "report_section.md", report_section(study))
     yield _write(folder / "next_steps.md", next_steps(study))
     for plot, name in (
         (plot_by_configuration, "f1_by_configuration.png"),

@@ -37,11 +37,22 @@ def read_header(path: Path) -> dict[str, TensorInfo]:
             if not 2 <= length <= _LONGEST_HEADER:
                 raise ValueError("its first 8 bytes are no header length")
             entries = json.loads(file.read(length))
-        return parse_header(entries)
+            size = file.seek(0, 2)
+        infos = parse_header(entries)
+        whole = 8 + length + max((_end(entry) for entry in entries.values()), default=0)
+        if size < whole:
+            raise ValueError(f"it is cut off: {size} of {whole} bytes")
+        return infos
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise InputError(
             f"{path} is not a readable safetensors file ({error}); copy or convert it again"
         ) from error
+
+
+def _end(entry: Mapping[str, object]) -> int:
+    """Where a tensor's bytes end, counted from the end of the header."""
+    offsets = entry.get("data_offsets")
+    return int(offsets[1]) if isinstance(offsets, list) else 0
 
 
 def parse_header(entries: Mapping[str, Mapping[str, object]]) -> dict[str, TensorInfo]:

@@ -1,0 +1,79 @@
+"""MLflow's SQLite schema, made whole or not at all.
+
+MLflow migrates an empty database in some forty steps, for seconds. A process that dies among them
+leaves one that MLflow can neither use nor mend. So a new database is made under another name and
+renamed when it is complete, and one that is found half made is set aside: it is only a view.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+logger = logging.getLogger(__name__)
+
+
+def make_whole(database: Path) -> None:
+    """Makes the database if it is missing or half made. The caller holds the store's lock.
+
+    Raises what MLflow raises if it cannot be made; then nothing is left behind.
+    """
+    if database.exists():
+        if is_whole(database):
+            return
+        aside = _set_aside(database)
+        logger.warning("%s was half made; set aside as %s and made anew", database, aside.name)
+    fresh = database.with_name(f"{database.name}.new")
+    _remove(fresh)
+    try:
+        _migrate(fresh)
+        os.replace(fresh, database)
+    finally:
+        _remove(fresh)
+
+
+def is_whole(database: Path) -> bool:
+    """Whether every migration it needs has been applied: cheap, it opens no MLflow.
+
+    The last thing MLflow does to a new store is to make its experiment 0. A database of an older
+    MLflow counts as whole: MLflow migrates it, or says how.
+    """
+    try:
+        with closing(sqlite3.connect(f"file:{database}?mode=ro", uri=True)) as connection:
+            if connection.execute("SELECT 1 FROM experiments LIMIT 1").fetchone() is None:
+                return False
+            left = "SELECT 1 FROM sqlite_master WHERE name LIKE '\\_alembic\\_tmp%' ESCAPE '\\'"
+            return connection.execute(left).fetchone() is None
+    except sqlite3.OperationalError as error:
+        return "locked" in str(error)
+    except sqlite3.DatabaseError:
+        return False
+
+
+def _migrate(database: Path) -> None:
+    from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
+
+    for chatty in ("mlflow.store.db.utils", "alembic"):
+        logging.getLogger(chatty).setLevel(logging.WARNING)
+    store = SqlAlchemyStore(f"sqlite:///{database}", str(database.parent / "mlartifacts"))
+    store.engine.dispose()
+    with closing(sqlite3.connect(database)) as connection:
+        connection.execute("PRAGMA journal_mode=DELETE")  # so that one file is all of it
+
+
+def _set_aside(database: Path) -> Path:
+    number = 1
+    while (aside := database.with_name(f"{database.name}.damaged-{number}")).exists():
+        number += 1
+    os.replace(database, aside)
+    for suffix in ("-wal", "-shm"):
+        database.with_name(database.name + suffix).unlink(missing_ok=True)
+    return aside
+
+
+def _remove(database: Path) -> None:
+    for suffix in ("", "-wal", "-shm", "-journal"):
+        database.with_name(database.name + suffix).unlink(missing_ok=True)
