@@ -22,7 +22,9 @@ def test_a_database_that_is_whole_is_left_alone(empty_store: Path, tmp_path: Pat
     assert mlflow_schema.is_whole(database)
 
 
-def test_one_that_was_half_made_is_set_aside_and_made_anew(empty_store: Path, tmp_path: Path) -> None:
+def test_one_that_was_half_made_is_set_aside_and_made_anew(
+    empty_store: Path, tmp_path: Path
+) -> None:
     database = tmp_path / "mlflow.db"
     shutil.copy(empty_store, database)
     with closing(sqlite3.connect(database)) as connection, connection:
