@@ -5,8 +5,6 @@ from __future__ import annotations
 import subprocess
 from pathlib import Path
 
-import pytest
-
 from orchestrator.home import Home
 from tests.benchmarks.measuring import tell, with_peak_memory
 from tests.benchmarks.test_planning_speed import TRIALS, big_study
@@ -31,7 +29,6 @@ def peak_mib(tmp_path: Path, home: Home, *words: str) -> float:
     return int(done.stderr.splitlines()[-1]) / 1024
 
 
-@pytest.mark.slow
 def test_a_driver_of_ten_thousand_trials_stays_under_a_gibibyte(
     tmp_path: Path, mlflow_home: Home
 ) -> None:

@@ -59,7 +59,6 @@ def rates(timings: Sequence[Timing], name: str) -> list[float]:
     return [getattr(timing, name) for timing in timings]
 
 
-@pytest.mark.slow
 def test_the_engine_keeps_up_with_bare_tune(
     ray_session: Resources, homes: Callable[[], Home]
 ) -> None:
@@ -91,7 +90,6 @@ def test_the_engine_keeps_up_with_bare_tune(
     assert statistics.median(ratio) >= LEAST_OF_BARE_TUNE
 
 
-@pytest.mark.slow
 def test_the_engine_is_twice_as_fast_as_tune_with_its_mlflow_callback(
     ray_session: Resources, homes: Callable[[], Home], mlflow_schema: Path
 ) -> None:

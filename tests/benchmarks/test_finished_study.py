@@ -9,8 +9,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from orchestrator import Study
 from orchestrator.home import Home
 from tests.benchmarks.measuring import summary, tell, timed, within
@@ -86,7 +84,6 @@ def test_a_finished_study_runs_again_in_seconds(tmp_path: Path, mlflow_home: Hom
     measure("finished-study-16", tmp_path, mlflow_home, arms=4, seeds=4)
 
 
-@pytest.mark.slow
 def test_a_finished_study_of_1024_trials_runs_again_in_seconds(
     tmp_path: Path, mlflow_home: Home
 ) -> None:
