@@ -63,6 +63,7 @@ def gate_sentence(gate: GateResult, unit: str, places: int) -> str:
             f"above the floor (lower end of the {level})"
         )
         got = f"{shown(gate.value, 2)} {interval(gate.ci_low, gate.ci_high, 2)}"
+    got = shown(None, 0) if gate.value is None else got
     reason = f" ({gate.why})" if gate.why else ""
     return f"asked {asked}; got {got}{reason}"
 

@@ -241,6 +241,8 @@ def driver(*words: str | Path, cwd: Path, **variables: str) -> Iterator[Driver]:
             cwd=cwd,
             env=environment(**variables),
             start_new_session=True,
+            # a test run in the background ignores Ctrl-C, and its children would with it
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         )
     try:
         yield Driver(process, cwd)
