@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from orchestrator.attempts import attempts
+from orchestrator.engine.reports import BEST
 from orchestrator.home import Home
 from orchestrator.planning import Plan, PlannedTrial
 from telemetry import (
@@ -25,8 +26,6 @@ from telemetry import (
 if TYPE_CHECKING:
     from orchestrator.study import Study
     from orchestrator.verdict import Verdict
-
-BEST = "best/"
 
 
 def sink_of(home: Home) -> MlflowSink:
