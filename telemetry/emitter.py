@@ -21,6 +21,7 @@ from typing import Any
 import msgspec
 
 from telemetry import nonfinite
+from telemetry.contracts import Contract, DenseTrace
 from telemetry.events import (
     VERSION,
     EpisodeContext,
@@ -53,6 +54,11 @@ class Wake(msgspec.Struct, frozen=True):
 
 Push = Callable[[Wake], object]
 """Hands a wake-up over without waiting; False: not now, try later. What it raises is counted."""
+
+
+def _as_given(payload: Payload) -> Payload:
+    return payload
+
 
 _encode_values = msgspec.json.Encoder().encode
 _FINITE = b'%b%d,"time_ms":%d,"payload":{"kind":"metrics","values":%b},"step":%d}\n'
@@ -158,16 +164,21 @@ class Emitter:
         self, name: str, data: Mapping[str, Any], *, step: int | None = None, reason: str = ""
     ) -> None:
         """Tier 3: a dense record of anything JSON-like, arrays and tensors included."""
-        if self._writer.held_bytes > self._held_limit_bytes:
-            with self._lock:
-                self.counters.thinned += 1
-                self._seq += 1
+        if self._thin():
             return
         try:
             content = plain(data)
             self._emit(Trace, (name, reason, content, nonfinite.find(content)), step, None)
         except Exception as error:
             self._broken(error)
+
+    def snapshot(
+        self, contract: Contract, *, step: int | None = None, epoch: float | None = None
+    ) -> None:
+        """A typed contract of any tier; the `values()` of one of tier 2 become rows at `step`."""
+        if isinstance(contract, DenseTrace) and self._thin():
+            return
+        self._emit(_as_given, (contract,), step, epoch)
 
     def context(self, facts: Mapping[str, Any]) -> None:
         """Tier 1: facts about the trial; those named as in `EpisodeContext` fill its fields."""
@@ -216,6 +227,15 @@ class Emitter:
         self.close()
 
     # -- the training thread -------------------------------------------------------------------
+
+    def _thin(self) -> bool:
+        """Whether a dense trace is to be left out, since too much waits for the disk; counts it."""
+        if self._writer.held_bytes <= self._held_limit_bytes:
+            return False
+        with self._lock:
+            self.counters.thinned += 1
+            self._seq += 1
+        return True
 
     def _emit(
         self,

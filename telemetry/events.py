@@ -18,8 +18,18 @@ from typing import Any, Literal
 import msgspec
 
 from telemetry import nonfinite
+from telemetry.contracts import (
+    CounterfactualMatrix,
+    DenseTrace,
+    HostBaseline,
+    HostSnapshot,
+    PolicySnapshot,
+    SlotSnapshot,
+    Snapshot,
+)
 
-VERSION = 1
+VERSION = 2
+"""2 added the typed contracts (`telemetry.contracts`); whatever version 1 wrote is read."""
 
 Tier = Literal[1, 2, 3]
 Reducer = Literal["mean", "sum", "min", "max", "last"]
@@ -45,8 +55,10 @@ class EpisodeContext(
     git_commit: str | None = None
     git_dirty: bool | None = None
     base_seed: int | None = None
+    torch_seed: int | None = None
+    numpy_seed: int | None = None
     seeds: dict[str, int] | None = None
-    """The seed of every generator, by its name (torch, numpy, data, ...)."""
+    """The seed of every generator, by its name (torch, numpy, python, data, ...)."""
     host_architecture: str | None = None
     host_params: int | None = None
     slot_config: dict[str, int] | None = None
@@ -159,9 +171,38 @@ class Mark(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="kind", ta
             nonfinite.restore(self.facts, self.nonfinite)
 
 
-Payload = EpisodeContext | Metrics | Trace | Mark
+Payload = (
+    EpisodeContext
+    | Metrics
+    | Trace
+    | Mark
+    | HostBaseline
+    | HostSnapshot
+    | SlotSnapshot
+    | PolicySnapshot
+    | CounterfactualMatrix
+    | DenseTrace
+)
 
-_TIERS: dict[type, Tier] = {EpisodeContext: 1, Mark: 1, Metrics: 2, Trace: 3}
+_TIERS: dict[type, Tier] = {
+    EpisodeContext: 1,
+    Mark: 1,
+    HostBaseline: 1,
+    Metrics: 2,
+    HostSnapshot: 2,
+    SlotSnapshot: 2,
+    PolicySnapshot: 2,
+    CounterfactualMatrix: 2,
+    Trace: 3,
+    DenseTrace: 3,
+}
+
+
+def values_of(payload: Payload) -> Mapping[str, float | None] | None:
+    """What a payload of tier 2 measured, by metric key; None for the other tiers."""
+    if isinstance(payload, Metrics):
+        return payload.values
+    return payload.values() if isinstance(payload, Snapshot) else None
 
 
 class Event(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -188,7 +229,7 @@ class Event(msgspec.Struct, frozen=True, omit_defaults=True):
 
     @property
     def kind(self) -> str:
-        """The payload's tag: ``context``, ``metrics``, ``trace`` or ``mark``."""
+        """The payload's tag: ``context``, ``metrics``, ``mark``, ``host_snapshot``, …"""
         return str(type(self.payload).__struct_config__.tag)
 
 

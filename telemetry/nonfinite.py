@@ -10,6 +10,8 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import msgspec
+
 _VALUES = {"nan": math.nan, "inf": math.inf, "-inf": -math.inf}
 
 
@@ -33,7 +35,7 @@ def value_of(name: str) -> float:
 
 
 def find(data: Any) -> dict[str, str]:
-    """The places of the non-finite numbers in nested dicts and lists, as JSON pointer -> name.
+    """The non-finite numbers in nested dicts, lists and structs: JSON pointer -> name.
 
     >>> find({"loss": [1.0, float("nan")]})
     {'/loss/1': 'nan'}
@@ -52,13 +54,22 @@ def restore(data: Any, places: dict[str, str]) -> None:
         try:
             holder = data
             for part in path:
-                holder = holder[int(part)] if isinstance(holder, list) else holder[part]
+                holder = _child(holder, part)
             if isinstance(holder, list):
                 holder[int(last)] = value_of(name)
+            elif isinstance(holder, msgspec.Struct):
+                if last in holder.__struct_fields__:
+                    msgspec.structs.force_setattr(holder, last, value_of(name))
             else:
                 holder[last] = value_of(name)
-        except (KeyError, IndexError, TypeError, ValueError):
+        except (KeyError, IndexError, TypeError, ValueError, AttributeError):
             continue
+
+
+def _child(holder: Any, part: str) -> Any:
+    if isinstance(holder, list):
+        return holder[int(part)]
+    return getattr(holder, part) if isinstance(holder, msgspec.Struct) else holder[part]
 
 
 def _collect(data: Any, pointer: str, found: dict[str, str]) -> None:
@@ -72,3 +83,6 @@ def _collect(data: Any, pointer: str, found: dict[str, str]) -> None:
     elif isinstance(data, list):
         for index, value in enumerate(data):
             _collect(value, f"{pointer}/{index}", found)
+    elif isinstance(data, msgspec.Struct):
+        for name in data.__struct_fields__:
+            _collect(getattr(data, name), f"{pointer}/{name}", found)

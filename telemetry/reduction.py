@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from telemetry.events import Event, Mark, Metrics, Reducer
+from telemetry.events import Event, Mark, Reducer, values_of
 from telemetry.rowlog import Row
 
 SPREAD = "/spread"
@@ -73,14 +73,15 @@ class AttemptReduction:
     def take(self, event: Event) -> Iterator[Row]:
         """Takes one event; yields rows at once if the attempt has a single rank."""
         payload = event.payload
-        if isinstance(payload, Metrics):
+        measured = values_of(payload)
+        if measured is not None:
             step = event.step if event.step is not None else 0
             if self.ranks == 1:
-                for key, value in payload.values.items():
+                for key, value in measured.items():
                     if value is not None:
                         yield Row(key, step, event.time_ms, value, event.attempt)
                 return
-            for key, value in payload.values.items():
+            for key, value in measured.items():
                 readings = self._waiting.setdefault((step, key), {})
                 readings.setdefault(event.rank, Reading(event.rank, event.time_ms, value))
             self._reached[event.rank] = max(self._reached.get(event.rank, -math.inf), step)

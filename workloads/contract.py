@@ -11,14 +11,28 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, Protocol, TypeVar, get_args
+from typing import (
+    TYPE_CHECKING,
+    Annotated,
+    Any,
+    ClassVar,
+    Generic,
+    Literal,
+    Protocol,
+    TypeVar,
+    get_args,
+)
 
 from pydantic import BaseModel, ConfigDict, model_validator
 
 if TYPE_CHECKING:
     import pandas as pd
 
+    from telemetry.contracts import Contract
+
 Reducer = Literal["mean", "sum", "min", "max", "last"]
+TelemetryMode = Literal["standard", "adaptive", "research"]
+"""From the sparsest to the densest: each records what those before it do."""
 
 
 @dataclass(frozen=True)
@@ -77,6 +91,9 @@ class WorkloadConfig(BaseModel):
 
     threads: int = 1
     """CPU threads per rank: they change the order of sums, hence the numbers."""
+    telemetry: Annotated[TelemetryMode, Observed()] = "standard"
+    """How densely training is recorded: `standard` (a dense trace when something sets it off),
+    `adaptive` (every batch while it lasts), `research` (every batch)."""
 
 
 @dataclass(frozen=True)
@@ -141,6 +158,11 @@ class TrialEmitter(Protocol):
         self, values: Mapping[str, float | None], *, step: int, epoch: float | None = None
     ) -> None:
         """Tier 2: values at a training step; None is "not measured" and is kept apart from 0."""
+
+    def snapshot(
+        self, contract: Contract, *, step: int | None = None, epoch: float | None = None
+    ) -> None:
+        """A typed contract (`telemetry.contracts`); what tier 2 measured becomes metric rows."""
 
     def trace(self, name: str, data: Mapping[str, Any], *, step: int, reason: str = "") -> None:
         """Tier 3: a dense record; may be thinned under pressure."""
@@ -277,10 +299,15 @@ class Workload(ABC, Generic[C]):
     def covers(self, observed: Mapping[str, Any], asked: Mapping[str, Any]) -> bool:
         """Whether what an outcome observed holds all that is asked for.
 
-        A number covers any smaller one, a list any of its subsets, anything else its equal.
+        A number covers any smaller one, a list any of its subsets, a denser telemetry mode any
+        sparser one, anything else its equal.
         """
+        densities = get_args(TelemetryMode)
+        seen = {"telemetry": densities[0], **observed}
         return all(
-            field in observed and _covers(observed[field], wanted)
+            densities.index(seen[field]) >= densities.index(wanted)
+            if field == "telemetry"
+            else field in seen and _covers(seen[field], wanted)
             for field, wanted in asked.items()
         )
 

@@ -25,6 +25,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
+from telemetry.contracts import Contract, Snapshot
 from workloads.contract import (
     Checkpoint,
     Input,
@@ -57,6 +58,13 @@ class RecordingEmitter:
     ) -> None:
         """Keeps a row."""
         self.rows.append((step, dict(values)))
+
+    def snapshot(
+        self, contract: Contract, *, step: int | None = None, epoch: float | None = None
+    ) -> None:
+        """Keeps what tier 2 measured as a row."""
+        if isinstance(contract, Snapshot):
+            self.rows.append((-1 if step is None else step, contract.values()))
 
     def trace(self, name: str, data: Mapping[str, Any], *, step: int, reason: str = "") -> None:
         """Dense records are not looked at."""

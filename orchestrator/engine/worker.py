@@ -23,6 +23,7 @@ from orchestrator.attempts import (
     outcomes,
 )
 from orchestrator.engine.failures import failure_of
+from orchestrator.engine.rank import RankPlace, run_rank
 from orchestrator.engine.reports import Reports
 from orchestrator.engine.ticket import Ticket
 from orchestrator.engine.watching import watched
@@ -32,13 +33,11 @@ from orchestrator.identity import identity_config
 from orchestrator.ledger import record_identity
 from orchestrator.records import Failure, Outcome, Provenance, State, storable
 from orchestrator.score_files import write_scores
-from telemetry import Emitter
 from telemetry.emitter import Push
 from workloads.contract import (
     Input,
     Reporter,
     Result,
-    TrialContext,
     TrialStopped,
     Workload,
     WorkloadConfig,
@@ -143,42 +142,28 @@ def _run_held(
     checkpoints = AttemptCheckpoints(held, afresh=ticket.afresh, same_code=ticket.same_code)
     codes = checkpoints.codes()
     resumed = checkpoints.latest()
-    emitter = Emitter(
-        held.folder / "spool" / "rank-0000.jsonl",
-        trial=ticket.identity,
-        attempt=held.number,
-        reducers={name: metric.reducer for name, metric in workload.metrics.items()},
-        push=push,
-    )
     before = resumed.path.parent.parent if resumed else None
     reports = Reports(report, workload.metrics, held.folder, before)
-    try:
-        emitter.context(_facts(ticket))
-        context = TrialContext(
-            identity=ticket.identity,
-            label=ticket.label,
-            seed=ticket.seed,
-            attempt=held.number,
-            artifacts=held.artifacts,
-            emitter=emitter,
-            checkpoints=checkpoints,
-            report=reports,
-        )
-        result = workload.run(config, context)
-        _refuse_changed_inputs(ticket, workload, config)
-        emitter.flush()
-        made = msgspec.structs.replace(_here(ticket.provenance), code_digest="+".join(codes))
-        outcome = _outcome(ticket, held, result, started, resumed.step if resumed else None)
-        outcome = msgspec.structs.replace(
-            outcome,
-            provenance=made,
-            reported=reports.last,
-            metrics=reports.best() | outcome.metrics,
-        )
-        if not held.publish(outcome):
-            logger.warning("%s was published by another attempt first", ticket.identity)
-    finally:
-        emitter.close()
+    here = _here(ticket.provenance)
+    result = run_rank(
+        ticket,
+        RankPlace(held.folder, held.number),
+        workload,
+        config,
+        checkpoints=checkpoints,
+        report=reports,
+        provenance=here,
+        push=push,
+    )
+    _refuse_changed_inputs(ticket, workload, config)
+    outcome = msgspec.structs.replace(
+        _outcome(ticket, held, result, started, resumed.step if resumed else None),
+        provenance=msgspec.structs.replace(here, code_digest="+".join(codes)),
+        reported=reports.last,
+    )
+    outcome = msgspec.structs.replace(outcome, metrics=reports.best() | outcome.metrics)
+    if not held.publish(outcome):
+        logger.warning("%s was published by another attempt first", ticket.identity)
     _keep_only_last_checkpoint(held)
 
 
@@ -203,18 +188,6 @@ def _outcome(
         artifacts=held.artifacts.relative_to(trial_folder).as_posix(),
         resumed_at_step=resumed_at,
     )
-
-
-def _facts(ticket: Ticket) -> dict[str, Any]:
-    return {
-        "study": ticket.study,
-        "arm": ticket.arm,
-        "replicate": ticket.replicate,
-        "seed": ticket.seed,
-        "workload": ticket.workload,
-        "config": ticket.config,
-        "provenance": msgspec.to_builtins(_here(ticket.provenance)),
-    }
 
 
 def _here(provenance: Provenance) -> Provenance:

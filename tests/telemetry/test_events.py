@@ -5,11 +5,11 @@ import math
 import pytest
 
 from telemetry import EpisodeContext, Event, EventError, Mark, Metrics, Trace, decode, encode
-from telemetry.events import Payload, plain
+from telemetry.events import VERSION, Payload, plain
 
 
 def event_with(payload: Payload, step: int | None = None) -> Event:
-    return Event(1, "4c54", 0, 0, 7, 1_700_000_000_000, payload, step)
+    return Event(VERSION, "4c54", 0, 0, 7, 1_700_000_000_000, payload, step)
 
 
 def test_none_zero_nan_and_infinities_stay_apart() -> None:
@@ -75,9 +75,10 @@ def test_a_line_that_is_no_event_is_refused(line: bytes) -> None:
 
 
 def test_a_newer_event_is_refused_by_its_version() -> None:
-    newer = encode(event_with(Mark("started"))).replace(b'"v":1', b'"v":2')
-    with pytest.raises(EventError, match="version 2"):
-        decode(newer)
+    written, newer = b'"v":%d' % VERSION, b'"v":%d' % (VERSION + 1)
+    line = encode(event_with(Mark("started")))
+    with pytest.raises(EventError, match=f"version {VERSION + 1}"):
+        decode(line.replace(written, newer))
 
 
 def test_plain_takes_numpy_and_odd_objects() -> None:

@@ -1,0 +1,85 @@
+"""One rank of an attempt: its emitter, its context, the workload's run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from orchestrator.engine.ticket import Ticket
+from orchestrator.records import Provenance
+from telemetry import Emitter, spool_path
+from telemetry.emitter import Push
+from workloads.contract import (
+    Checkpoints,
+    Reporter,
+    Result,
+    TrialContext,
+    Workload,
+    WorkloadConfig,
+)
+
+
+@dataclass(frozen=True)
+class RankPlace:
+    """Which of how many processes of a trial's training this is, and in whose attempt."""
+
+    attempt_folder: Path
+    attempt: int
+    rank: int = 0
+    ranks: int = 1
+
+    @property
+    def artifacts(self) -> Path:
+        return self.attempt_folder / "artifacts"
+
+
+def run_rank(
+    ticket: Ticket,
+    place: RankPlace,
+    workload: Workload[Any],
+    config: WorkloadConfig,
+    *,
+    checkpoints: Checkpoints,
+    report: Reporter,
+    provenance: Provenance,
+    push: Push | None,
+) -> Result:
+    """Runs the workload as this rank; its events are in the rank's spool when this returns."""
+    with Emitter(
+        spool_path(place.attempt_folder, place.rank),
+        trial=ticket.identity,
+        attempt=place.attempt,
+        rank=place.rank,
+        ranks=place.ranks,
+        reducers={name: metric.reducer for name, metric in workload.metrics.items()},
+        push=push,
+    ) as emitter:
+        emitter.context(_facts(ticket, provenance))
+        context = TrialContext(
+            identity=ticket.identity,
+            label=ticket.label,
+            seed=ticket.seed,
+            attempt=place.attempt,
+            artifacts=place.artifacts,
+            emitter=emitter,
+            checkpoints=checkpoints,
+            report=report,
+            rank=place.rank,
+            ranks=place.ranks,
+        )
+        return workload.run(config, context)
+
+
+def _facts(ticket: Ticket, provenance: Provenance) -> dict[str, Any]:
+    return {
+        "study": ticket.study,
+        "arm": ticket.arm,
+        "replicate": ticket.replicate,
+        "seed": ticket.seed,
+        "workload": ticket.workload,
+        "config": ticket.config,
+        "provenance": msgspec.to_builtins(provenance),
+    }
