@@ -19,12 +19,12 @@ class Resources:
     gpus: float
     memory_gib: float = float("inf")
 
-    def fits(self, cpus: float, gpus: float, memory_gib: float = 0.0) -> int:
-        """How many trials of that size run at once."""
+    def fits(self, cpus: float, gpus: float, memory_gib: float = 0.0, ranks: int = 1) -> int:
+        """How many trials run at once, each of `ranks` processes of that size."""
         by_memory = self.memory_gib / memory_gib if memory_gib else float("inf")
         by_cpu = self.cpus / cpus if cpus else float("inf")
         by_gpu = self.gpus / gpus if gpus else float("inf")
-        return int(min(by_cpu, by_gpu, by_memory))
+        return int(min(by_cpu, by_gpu, by_memory)) // ranks
 
 
 class Cluster(AbstractContextManager[Resources], Protocol):

@@ -11,6 +11,9 @@ from pathlib import Path
 
 from orchestrator.errors import UsageError
 from orchestrator.home import Home
+from orchestrator.publishing import place_of, sink_of
+from telemetry import MlflowSink
+from telemetry.sinks.mlflow_store import with_driver
 
 LOOPBACK = "127.0.0.1"
 PORTS_TRIED = 50
@@ -19,6 +22,12 @@ PORTS_TRIED = 50
 def serve(home: str | Path | None, port: int, say: Callable[[str], None]) -> int:
     """Serves until interrupted; gives the server's exit code. Raises `UsageError`."""
     place = Home.find(home)
+    sink = sink_of(place)
+    if not isinstance(sink, MlflowSink):
+        raise UsageError(f"Runs are published to {place_of(place)}: that has no MLflow pages.")
+    if place.tracking_uri.startswith("http"):
+        say(f"MLflow is at {place_of(place)}")
+        return 0
     if place.tracking_uri.startswith("sqlite:///"):
         database = Path(place.tracking_uri.removeprefix("sqlite:///"))
         if not database.exists():
@@ -33,7 +42,7 @@ def serve(home: str | Path | None, port: int, say: Callable[[str], None]) -> int
     command = [
         sys.executable,
         *("-m", "mlflow", "server"),
-        *("--backend-store-uri", place.tracking_uri),
+        *("--backend-store-uri", with_driver(place.tracking_uri)),
         *("--artifacts-destination", place.mlflow_artifacts.as_uri()),
         *("--host", LOOPBACK, "--port", str(free), "--workers", "1"),
     ]

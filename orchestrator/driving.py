@@ -38,24 +38,25 @@ def driver_seat(study: Study) -> Iterator[None]:
 
 def follow(study: Study, console: Console) -> bool:
     """Another driver runs this study: shows how it goes until it ends. True if interrupted."""
-    holder = _holder(study)
+    from orchestrator.watching import ChangeLines, Watcher
+
+    holder = driver_of(study)
     claim = holder.claim() if holder else None
     who = f"process {claim.process.pid} on {claim.process.host}" if claim else "another process"
     console.print(f"{who} runs this study already: following it (Ctrl-C leaves it alone)")
+    lines = ChangeLines()
     try:
-        last = None
+        watcher = Watcher(study)
         while holder is not None and holder.life() != "dead":
-            counts = study.plan().counts
-            if counts != last:
-                text = ", ".join(f"{count} {state}" for state, count in sorted(counts.items()))
-                console.print(text, highlight=False)
-                last = counts
+            for line in lines.of(watcher.look()):
+                console.print(line, markup=False, highlight=False, soft_wrap=True)
             time.sleep(FOLLOW_EVERY_S)
     except KeyboardInterrupt:
         return True
     return False
 
 
-def _holder(study: Study) -> Attempt | None:
+def driver_of(study: Study) -> Attempt | None:
+    """The seat of the live process that drives a study; None if nobody does."""
     seats = attempts(study.folder / "driver")
     return seats[-1] if seats and seats[-1].life() != "dead" else None

@@ -5,13 +5,15 @@ trials/<identity>/            identity.json   outcome-0000.json
 studies/<study>-<hash>/       study.yaml   plan.json   report/
 ledger.db                     an index over the files
 mlflow.db, mlartifacts/       a view of them
+home-id                       tells this home's runs from another's where both publish to one place
 """
 
 from __future__ import annotations
 
 import os
 import tempfile
-from dataclasses import dataclass
+import uuid
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from orchestrator.errors import UsageError
@@ -24,6 +26,8 @@ class Home:
     """The folder that holds every file of truth. Build it with `Home.find`."""
 
     root: Path
+    published_to: str | None = field(default=None, compare=False)
+    """Where runs are published, if that was said (`--to`)."""
 
     @classmethod
     def find(cls, path: str | os.PathLike[str] | None = None) -> Home:
@@ -69,8 +73,33 @@ class Home:
 
     @property
     def tracking_uri(self) -> str:
-        """`$ORRERY_TRACKING_URI`, else the sqlite file of this home."""
-        return os.environ.get("ORRERY_TRACKING_URI") or f"sqlite:///{self.root / 'mlflow.db'}"
+        """What was said, else `$ORRERY_TRACKING_URI`, else the sqlite file of this home."""
+        said = self.published_to or os.environ.get("ORRERY_TRACKING_URI")
+        return said or self._own_database
+
+    def publishing_to(self, uri: str | None) -> Home:
+        """The same home, publishing to `uri`; None: as before."""
+        return self if uri is None else replace(self, published_to=uri)
+
+    @property
+    def _own_database(self) -> str:
+        return f"sqlite:///{self.root / 'mlflow.db'}"
+
+    @property
+    def origin(self) -> str:
+        """The home's id where it publishes to a place that others may publish to; else empty.
+
+        The id is made the first time it is asked for; empty too where it cannot be kept.
+        """
+        if self.tracking_uri == self._own_database:
+            return ""
+        path = self.root / "home-id"
+        try:
+            if not path.exists():
+                publish_once(path, uuid.uuid4().hex[:8].encode())
+            return path.read_text().strip()
+        except OSError:
+            return ""
 
     @property
     def mlflow_artifacts(self) -> Path:

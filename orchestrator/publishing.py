@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from orchestrator.attempts import attempts
+from orchestrator.earlier import first_planned_at
 from orchestrator.engine.reports import BEST
+from orchestrator.errors import UsageError
 from orchestrator.home import Home
+from orchestrator.ledger import TrialRecord
 from orchestrator.planning import Plan, PlannedTrial
+from orchestrator.records import State
 from telemetry import (
-    MlflowSink,
     PublishReport,
+    Sink,
     StudyRun,
     TrialEnd,
     TrialRun,
@@ -22,18 +27,41 @@ from telemetry import (
     run_ids,
     study_run_id,
 )
+from telemetry.sinks import SinkUriError, open_sink
+from telemetry.sinks.mlflow_store import without_password
 
 if TYPE_CHECKING:
     from orchestrator.study import Study
     from orchestrator.verdict import Verdict
 
 
-def sink_of(home: Home) -> MlflowSink:
-    return MlflowSink(home.tracking_uri, artifact_root=home.mlflow_artifacts.as_uri())
+def sink_of(home: Home) -> Sink:
+    """Where this home publishes. Raises `UsageError` for a place that is none."""
+    try:
+        return open_sink(
+            home.tracking_uri,
+            artifact_root=home.mlflow_artifacts.as_uri(),
+            folder=home.root,
+        )
+    except SinkUriError as error:
+        raise UsageError(str(error)) from error
 
 
-def study_run(study: Study, plan: Plan, verdict: Verdict | None, state: str) -> StudyRun:
-    """The parent run: note, tags, params."""
+def place_of(home: Home) -> str:
+    """What the place is called where this home publishes."""
+    uri = without_password(home.tracking_uri)
+    return "MLflow" if uri.startswith("sqlite:///") else uri
+
+
+def study_run(
+    study: Study,
+    plan: Plan,
+    verdict: Verdict | None,
+    state: str,
+    news: Sequence[str] = (),
+    as_of: datetime | None = None,
+) -> StudyRun:
+    """The parent run: note, tags, params. `news` and `as_of` are told while the study runs."""
     tags = {
         "workload": study.workload.name,
         "state": state,
@@ -45,22 +73,45 @@ def study_run(study: Study, plan: Plan, verdict: Verdict | None, state: str) -> 
     return StudyRun(
         name=study.name,
         instance=study.instance,
-        note=_note(study, plan, verdict),
+        note=_note(study, plan, verdict, news, as_of),
         tags=tags,
         params={"seeds": study.file.seeds, **study.file.base},
         state=state,
+        started_ms=planned_ms(study.folder),
+        ended_ms=None if state == "running" else ended_ms(i.record for i in plan.trials),
         folder=str(study.folder),
+        origin=study.home.origin,
     )
+
+
+def planned_ms(folder: Path) -> int | None:
+    """When the study instance in `folder` was planned first; None before it was."""
+    at_s = first_planned_at(folder, 0.0)
+    return round(at_s * 1000) if at_s else None
+
+
+def ended_ms(records: Iterable[TrialRecord]) -> int | None:
+    """When the last of the trials that are done was done; None if none is."""
+    done = [record.outcome.finished_at_s for record in records if record.outcome is not None]
+    return round(max(done) * 1000) if done else None
+
+
+def started_ms(folder: Path) -> int | None:
+    """When the first attempt at the trial in `folder` began; None before that."""
+    tries = attempts(folder)
+    claim = tries[0].claim() if tries else None
+    return round(claim.claimed_at_s * 1000) if claim is not None else None
 
 
 def trial_run(study: Study, item: PlannedTrial) -> TrialRun:
     """The child run of a trial; a light one if another study has measured it."""
     trial = item.trial
+    folder = study.home.trial(trial.identity)
     owner = item.record.outcome.study if item.record.outcome else None
     reused = owner is not None and owner != study.instance and item.state != "running"
     return TrialRun(
         identity=trial.identity,
-        folder=str(study.home.trial(trial.identity)),
+        folder=str(folder),
         arm=trial.arm,
         replicate=trial.replicate,
         label=trial.label,
@@ -68,6 +119,7 @@ def trial_run(study: Study, item: PlannedTrial) -> TrialRun:
         factors=dict(trial.factors),
         params={"seed": trial.seed, **trial.config.model_dump(mode="json")},
         state=item.state,
+        started_ms=started_ms(folder),
         reused=reused,
         owner=owner if reused else None,
     )
@@ -75,14 +127,19 @@ def trial_run(study: Study, item: PlannedTrial) -> TrialRun:
 
 def trial_end(study: Study, item: PlannedTrial) -> TrialEnd | None:
     """How it ended, by its files; None while it has not."""
-    folder = study.home.trial(item.trial.identity)
-    outcome, record = item.record.outcome, item.record
+    return end_of(study.home.trial(item.trial.identity), item.record, item.state)
+
+
+def end_of(folder: Path, record: TrialRecord, state: State) -> TrialEnd | None:
+    """As `trial_end`, of the trial in `folder` that stands at `state`."""
+    outcome = record.outcome
     if outcome is not None:
         values = outcome.values()
         return TrialEnd(
             state="done",
             ended_ms=round(outcome.finished_at_s * 1000),
             outcome=outcome.number,
+            started_ms=started_ms(folder),
             final={k: v for k, v in values.items() if not k.startswith(BEST)},
             best={k.removeprefix(BEST): v for k, v in values.items() if k.startswith(BEST)},
             artifacts=str(folder / outcome.artifacts) if outcome.artifacts else None,
@@ -95,8 +152,9 @@ def trial_end(study: Study, item: PlannedTrial) -> TrialEnd | None:
     if end is None:
         return None
     return TrialEnd(
-        state=item.state if item.state != "planned" else end.state,
+        state=state if state != "planned" else end.state,
         ended_ms=round(end.ended_at_s * 1000),
+        started_ms=started_ms(folder),
         attempts=record.attempts,
         failure_kind=end.failure.kind if end.failure else None,
         failure_cause=end.failure.cause if end.failure else None,
@@ -119,17 +177,36 @@ def publish(
     state: str,
     artifacts: Path | None = None,
     archive: bool = True,
+    *,
+    afresh: bool = False,
+    progress: Callable[[int, int], None] | None = None,
 ) -> PublishReport:
-    """Brings MLflow to the state of the files. Doing it twice adds nothing."""
+    """Brings MLflow to the state of the files. Doing it twice adds nothing.
+
+    The last two as in `telemetry.publish_study`.
+    """
     trials = [(trial_run(study, item), trial_end(study, item)) for item in each_once(plan)]
     parent = study_run(study, plan, verdict, state)
-    return publish_study(parent, trials, sink_of(study.home), artifacts=artifacts, archive=archive)
+    return publish_study(
+        parent,
+        trials,
+        sink_of(study.home),
+        artifacts=artifacts,
+        archive=archive,
+        afresh=afresh,
+        progress=progress,
+    )
 
 
 def state_of(plan: Plan) -> str:
     """The study's own state: done, failed, or running while something is missing."""
     states = {item.state for item in plan.trials}
-    if states <= {"done", "pruned"} and not plan.proposals_left:
+    return "running" if plan.proposals_left and "failed" not in states else state_among(states)
+
+
+def state_among(states: set[State]) -> str:
+    """The state of a study whose trials are in these states."""
+    if states <= {"done", "pruned"}:
         return "done"
     return "failed" if states <= {"done", "pruned", "failed"} else "running"
 
@@ -145,10 +222,13 @@ def parent_run_id(study: Study, plan: Plan) -> str | None:
     return study_run_id(study_run(study, plan, None, "running"), sink_of(study.home))
 
 
-def reproduce_command(study: Study) -> str:
-    """The command that runs this instance again, quoted for a shell."""
+def reproduce_command(study: Study, folder: Path | None = None) -> str:
+    """The command that runs this instance again, quoted for a shell.
+
+    `folder` is the study's, if it is known without a look at its workload.
+    """
     if study.source is None:  # a mapping: its file has the preset and the settings in it
-        words = ["orrery", "run", str(study.folder / "study.yaml")]
+        words = ["orrery", "run", str((folder or study.folder) / "study.yaml")]
     else:
         words = ["orrery", "run", study.source]
         words += ["--preset", study.preset] if study.preset else []
@@ -159,14 +239,37 @@ def reproduce_command(study: Study) -> str:
     return shlex.join(words)
 
 
-def _note(study: Study, plan: Plan, verdict: Verdict | None) -> str:
+def _note(
+    study: Study,
+    plan: Plan,
+    verdict: Verdict | None,
+    news: Sequence[str],
+    as_of: datetime | None,
+) -> str:
+    from orchestrator.watching.note import so_far
+
+    more = so_far(study.file.verdict, plan.trials, news, as_of) if verdict is None else ()
+    return study_note(study, verdict, plan.counts, more)
+
+
+def study_note(
+    study: Study,
+    verdict: Verdict | None,
+    counts: Mapping[str, int],
+    more: Sequence[str] = (),
+    folder: Path | None = None,
+) -> str:
+    """The note of a study's run, as Markdown; `more` are further parts of it.
+
+    `folder` as in `reproduce_command`.
+    """
     parts = [f"**Question.** {study.file.question}"]
     if verdict is not None:
         parts.append(f"**Verdict.** {verdict.answer}")
         parts.append(_table(verdict))
-    counts = ", ".join(f"{count} {state}" for state, count in plan.counts.items())
-    parts.append(f"**Trials.** {counts}")
-    parts.append(f"**Run it again.**\n\n```\n{reproduce_command(study)}\n```")
+    parts.append(f"**Trials.** {', '.join(f'{count} {state}' for state, count in counts.items())}")
+    parts += more
+    parts.append(f"**Run it again.**\n\n```\n{reproduce_command(study, folder)}\n```")
     return "\n\n".join(parts)
 
 

@@ -69,6 +69,14 @@ def saved_report(study: Study, plan: Plan) -> StudyReport | None:
     return _saved(study.folder / "report", _stamp(study, plan))
 
 
+def last_verdict(folder: Path) -> Verdict | None:
+    """The verdict in a study's report folder, whatever results it was made from."""
+    try:
+        return msgspec.json.decode((folder / "verdict.json").read_bytes(), type=_Saved).verdict
+    except (OSError, msgspec.MsgspecError):
+        return None
+
+
 def trial_views(study: Study, items: Sequence[PlannedTrial]) -> list[TrialView]:
     """Trials as a workload's summary sees them."""
     views = []

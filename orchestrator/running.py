@@ -9,26 +9,32 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
-from pathlib import Path
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
-
-import msgspec
 
 from orchestrator.attempts import attempts
 from orchestrator.driving import driver_seat, follow
-from orchestrator.earlier import first_planned_at
 from orchestrator.engine.ticket import Ticket
 from orchestrator.errors import BusyError, UsageError, unknown
-from orchestrator.home import write_whole
 from orchestrator.ledger import read_trial
+from orchestrator.plan_file import write_plan
 from orchestrator.planning import Plan, PlannedTrial, Selection
 from orchestrator.progress import Progress, progress_for
 from orchestrator.provenance import provenance
-from orchestrator.publishing import publish, sink_of, state_of, study_run, trial_end, trial_run
+from orchestrator.publishing import (
+    place_of,
+    publish,
+    sink_of,
+    state_of,
+    study_run,
+    trial_end,
+    trial_run,
+)
 from orchestrator.records import Failure, State
 from orchestrator.reporting import StudyReport, report_study
 from orchestrator.searching import SearchTickets
 from orchestrator.trials import Trial
+from orchestrator.watching.note import LiveNote
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -86,19 +92,26 @@ def run_study(
     again: bool | Sequence[str] = False,
     same_code: bool = False,
     retry: bool = False,
+    to: str | None = None,
     console: Console | None = None,
 ) -> RunReport:
     """Runs what is missing of a study. Ctrl-C leaves everything resumable.
 
-    Raises `UsageError` before anything starts if the study cannot be run as asked.
+    `to` is where its runs are published, as in `telemetry.sinks.SINK_URIS` (default:
+    ``$ORRERY_TRACKING_URI``, else MLflow in the home). Raises `UsageError` before anything starts
+    if the study cannot be run as asked.
     """
     began = time.monotonic()
     cluster = _cluster(on)
     console = console or _default_console()
     study.home.writable()
+    study = dataclasses.replace(study, home=study.home.publishing_to(to))
+    sink_of(study.home)
     selection = Selection(tuple(only), limit, again, same_code, retry)
     passed = _all_passes(study, selection, cluster, console)
     after = study.plan(_without_repeats(selection))
+    if study.searching is not None:  # what it proposed, its plan did not know yet
+        write_plan(study, after)
     report, left = StudyReport(study.folder / "report", None, ()), dict(passed.left)
     if not passed.interrupted:
         report = report_study(study, after)
@@ -162,7 +175,7 @@ def _pass(
 ) -> _Passed:
     plan = study.plan(selection)
     study.maker.check(item.trial for item in plan.to_run)
-    _write_plan(study, plan)
+    write_plan(study, plan)
     for note in plan.notes:
         console.print(note, style="dim", highlight=False, markup=False)
     elsewhere = any(item.action == "running" for item in plan.trials)
@@ -197,6 +210,7 @@ class _Run:
         self.client: CollectorClient | None = None
         self.trials: dict[str, PlannedTrial | Trial] = {}
         self.progress: Progress | None = None
+        self.note: LiveNote | None = None
         self.out: dict[str, Ticket] = {}
 
     def carry_out(self, plan: Plan) -> _Passed:
@@ -233,13 +247,16 @@ class _Run:
         """How many trials run at once. Raises `UsageError` if not even one fits."""
         wanted = self.study.file.resources
         memory_gib = wanted.memory_gib or 0.0
-        places = offered.fits(wanted.cpus, wanted.gpus, memory_gib)
+        ranks = wanted.ranks
+        places = offered.fits(wanted.cpus, wanted.gpus, memory_gib, ranks)
         if places < 1:
+            each = f"{ranks} ranks of " if ranks > 1 else ""
+            fewer = "-s resources.ranks=… " if ranks > 1 else ""
             raise UsageError(
-                f"A trial of '{self.study.name}' takes {wanted.cpus:g} CPUs, {wanted.gpus:g} GPUs "
-                f"and {memory_gib:g} GiB, but this machine offers {offered.cpus:g}, "
-                f"{offered.gpus:g} and {offered.memory_gib:.1f}. "
-                "Ask for less: -s resources.cpus=… -s resources.gpus=… -s resources.memory_gib=…"
+                f"A trial of '{self.study.name}' takes {each}{wanted.cpus:g} CPUs, "
+                f"{wanted.gpus:g} GPUs and {memory_gib:g} GiB, but this machine offers "
+                f"{offered.cpus:g}, {offered.gpus:g} and {offered.memory_gib:.1f}. Ask for less: "
+                f"{fewer}-s resources.cpus=… -s resources.gpus=… -s resources.memory_gib=…"
             )
         return min(places, wanted.max_concurrent or places)
 
@@ -251,7 +268,10 @@ class _Run:
         metric = self.study.file.verdict.metric if self.study.file.verdict else None
         proposals = _proposals(plan, self.selection)
         try:
-            with progress_for(self.console, plan, metric, proposals) as self.progress:
+            with (
+                LiveNote(plan, self._tell_study) as self.note,
+                progress_for(self.console, plan, metric, proposals) as self.progress,
+            ):
                 self.progress.note(f"{places} at once")
                 listed = _listed(plan)
                 if self.study.searching is not None and not self.selection.only:
@@ -268,6 +288,8 @@ class _Run:
         assert design is not None
         source = SearchTickets(self.study, design, self._search_ticket, self.selection.limit)
         self._engine(source, places, scheduled=True)
+        if self.note is not None:
+            self.note.tell_now()
         after = _listed(self.study.plan(_without_repeats(self.selection)))
         left = [item for item in listed if item.trial.identity not in source.handed]
         first = {item.trial.identity: item for item in (*after, *left)}
@@ -304,6 +326,7 @@ class _Run:
             outcome_number=number,
             provenance=self.provenance,
             same_code=self.selection.same_code,
+            ranks=self.study.file.resources.ranks,
             time_limit_s=self.study.file.resources.time_limit_s,
             afresh=afresh,
             ordinal=ordinal,
@@ -329,15 +352,25 @@ class _Run:
 
     # -- what the engine tells ------------------------------------------------------------------
 
+    def _tell_study(self, plan: Plan, news: Sequence[str], as_of: datetime) -> None:
+        assert self.client is not None
+        self.client.update_study(study_run(self.study, plan, None, "running", news, as_of))
+
     def started(self, ticket: Ticket) -> None:
         self.out[ticket.identity] = ticket
         assert self.client is not None
         assert self.progress is not None
-        self.client.register_trial(trial_run(self.study, self._item(ticket, "running")))
+        item = self._item(ticket, "running")
+        self.client.register_trial(trial_run(self.study, item))
+        if self.note is not None:
+            self.note.update(item)
         self.progress.started(ticket.arm, ticket.label)
 
     def reported(self, ticket: Ticket, step: int, metrics: Mapping[str, float | None]) -> None:
         assert self.progress is not None
+        if self.note is not None:
+            where = f"{ticket.arm} seed {ticket.seed}"
+            self.note.reported(ticket.identity, where, step, metrics)
         self.progress.reported(ticket.arm, ticket.label, step, metrics)
 
     def ended(self, ticket: Ticket, state: State) -> None:
@@ -361,6 +394,8 @@ class _Run:
         end = trial_end(self.study, item)
         if end is not None and self.client is not None:
             self.client.finish_trial(ticket.identity, end)
+        if self.note is not None:
+            self.note.update(item)
         return item
 
     def _item(self, ticket: Ticket, state: State) -> PlannedTrial:
@@ -377,7 +412,7 @@ class _Run:
             return {}
         if interrupted:  # what is left is published by the next run, or by status
             return {}
-        with self._waiting("writing to MLflow …"):
+        with self._waiting(f"writing to {place_of(self.study.home)} …"):
             report = self.client.drain(DRAIN_LIMIT_S)
             self.client.stop()
         return dict(report.left)
@@ -417,32 +452,6 @@ def _interrupt_on_terminate() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGTERM, before)
-
-
-def _write_plan(study: Study, plan: Plan) -> None:
-    import yaml
-
-    folder: Path = study.folder
-    resolved = study.file.model_dump(mode="json", exclude={"presets"})
-    write_whole(
-        folder / "study.yaml", yaml.safe_dump(resolved, sort_keys=False, width=100).encode()
-    )
-    now = time.time()
-    summary = {
-        "study": study.instance,
-        "source": study.source,
-        "preset": study.preset,
-        "settings": dict(study.settings or {}),
-        "planned_at_s": now,
-        "first_planned_at_s": first_planned_at(folder, now),
-        "code_digest": study.code_digest,
-        "counts": plan.counts,
-        "trials": [
-            {"id": i.trial.identity, "arm": i.trial.arm, "replicate": i.trial.replicate}
-            for i in plan.trials
-        ],
-    }
-    write_whole(folder / "plan.json", msgspec.json.encode(summary))
 
 
 def _default_console() -> Console:

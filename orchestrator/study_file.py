@@ -145,8 +145,10 @@ def canonical_design(design: Configurations | Grid | Search) -> dict[str, Any]:
 
 
 class Resources(Part):
-    """What one trial takes. Not in the identity."""
+    """What one trial takes. Not in the identity. With several `ranks`, what each of them takes."""
 
+    ranks: int = Field(default=1, ge=1)
+    """Processes that train a trial together, each on its part of every batch."""
     cpus: float = Field(default=1, gt=0)
     gpus: float = Field(default=0, ge=0)
     memory_gib: float | None = Field(default=None, gt=0)
@@ -154,6 +156,15 @@ class Resources(Part):
     max_concurrent: int | None = Field(default=None, ge=1)
     time_limit_s: float | None = Field(default=None, gt=0)
     """A trial that runs longer fails as `timed_out`."""
+
+    @model_validator(mode="after")
+    def _ranks_share_no_gpu(self) -> Resources:
+        if self.ranks > 1 and self.gpus != int(self.gpus):
+            raise ValueError(
+                f"ranks={self.ranks} with gpus={self.gpus:g}: gpus is what each rank takes, and "
+                "ranks cannot share one; give a whole number"
+            )
+        return self
 
 
 class Retries(Part):

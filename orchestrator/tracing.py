@@ -13,13 +13,21 @@ from orchestrator.attempts import Attempt, attempts
 from orchestrator.errors import UsageError
 from orchestrator.home import Home
 from orchestrator.ledger import TrialRecord, read_trial
+from telemetry.dense.causes import Cause, root_causes
+from telemetry.events import Tier
+from telemetry.parquet import events_in_order
 
 TAIL_LINES = 30
+CAUSES_SHOWN = 5
+DENSE: tuple[Tier, ...] = (3,)
 
 
 @dataclass(frozen=True)
 class Trace:
-    """A trial's story: its attempts, the last failure, and how to see it again."""
+    """A trial's story: its attempts, the last failure, and how to see it again.
+
+    `causes` are the triggers of dense recording, the earliest first.
+    """
 
     record: TrialRecord
     label: str
@@ -27,6 +35,9 @@ class Trace:
     story: Sequence[str]
     traceback: str
     reproduce: str
+    replay: str | None
+    """The command that runs it again from its record and touches nothing; None if it runs."""
+    causes: Sequence[Cause] = ()
 
     def to_json(self) -> dict[str, Any]:
         failure = self.record.failure
@@ -40,6 +51,8 @@ class Trace:
             "traceback": self.traceback,
             "folder": str(self.folder),
             "reproduce": self.reproduce,
+            "replay": self.replay,
+            "causes": [cause.to_json() for cause in self.causes],
         }
 
     def text(self) -> str:
@@ -48,9 +61,12 @@ class Trace:
         if failure is not None:
             lines.append(f"{failure.kind}: {failure.cause}")
         lines += [f"  {line}" for line in self.story]
+        lines += _causes_text(self.causes)
         if self.traceback:
             lines += ["", *self.traceback.splitlines()[-TAIL_LINES:], ""]
         lines += [f"files: {self.folder}", f"reproduce: {self.reproduce}"]
+        if self.replay is not None:
+            lines.append(f"replay: {self.replay}")
         return "\n".join(lines)
 
 
@@ -69,6 +85,8 @@ def trace_trial(name: str, home: str | Path | None = None) -> Trace:
         story=[_told(attempt) for attempt in tries],
         traceback=_traceback(tries),
         reproduce=_reproduce(place, study, identity, record) if study else f"(no study: {arm})",
+        replay=_replay(place, identity) if record.state in ("done", "failed", "pruned") else None,
+        causes=root_causes(events_in_order(folder, DENSE)),
     )
 
 
@@ -97,6 +115,16 @@ def _told(attempt: Attempt) -> str:
     return f"attempt {attempt.number}: {who}: {end.state}{cause}"
 
 
+def _causes_text(causes: Sequence[Cause]) -> list[str]:
+    """What dense traces tell, the earliest of it: what came later mostly follows from that."""
+    if not causes:
+        return []
+    lines = ["seen in dense traces:", *(f"  {cause.text()}" for cause in causes[:CAUSES_SHOWN])]
+    if len(causes) > CAUSES_SHOWN:
+        lines.append(f"  and {len(causes) - CAUSES_SHOWN} more triggers (--json lists them)")
+    return lines
+
+
 def _traceback(tries: Sequence[Attempt]) -> str:
     for attempt in reversed(tries):
         try:
@@ -120,6 +148,10 @@ def _asked_for(home: Home, identity: str, tries: Sequence[Attempt]) -> tuple[str
             label = f"{trial['arm']} replicate {trial['replicate']} ({identity})"
             return trial["arm"], claim.study, label
     return "", claim.study, identity
+
+
+def _replay(home: Home, identity: str) -> str:
+    return shlex.join(["orrery", "replay", identity[:8], "--home", str(home.root)])
 
 
 def _reproduce(home: Home, study: str, identity: str, record: TrialRecord) -> str:

@@ -26,6 +26,7 @@ from telemetry.publication import (
     study_run_id,
 )
 from telemetry.ray_collector import CollectorClient, RayPush, start_collector
+from telemetry.rebuilding import rebuild_rows
 from telemetry.rowlog import Row, RowLog
 from telemetry.runs import StudyRun, TrialEnd, TrialRun
 from telemetry.sinks import (
@@ -76,6 +77,7 @@ __all__ = [
     "fold",
     "publish_study",
     "read_events",
+    "rebuild_rows",
     "run_ids",
     "spool_path",
     "spools_of",

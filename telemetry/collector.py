@@ -46,6 +46,8 @@ class CollectorCounters:
     absences: int = 0
     """Tries that found the sink absent."""
     restarts: int = 0
+    silent_ranks: int = 0
+    """Ranks of open trials that kept a step beyond its time and have not reported since."""
 
 
 @dataclass(frozen=True)
@@ -179,6 +181,7 @@ class Collector:
                 refused=self._refused,
                 absences=self._sink.absences,
                 restarts=self._restarts,
+                silent_ranks=sum(p.fold.silent for p in publications),
             )
 
     def stop(self) -> None:

@@ -11,8 +11,8 @@ snapshots, dense traces).
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import Any, Literal
+from collections.abc import Mapping
+from typing import Literal
 
 import msgspec
 
@@ -75,7 +75,7 @@ class HostSnapshot(Contract, frozen=True, tag="host_snapshot", kw_only=True):
 
     def values(self) -> dict[str, float | None]:
         """The metric rows of this snapshot."""
-        return {
+        measured: dict[str, float | None] = {
             "train/loss": self.train_loss,
             "train/accuracy": self.train_accuracy,
             "eval/loss": self.val_loss,
@@ -86,6 +86,9 @@ class HostSnapshot(Contract, frozen=True, tag="host_snapshot", kw_only=True):
             "params/fossilized": self.fossilized_params,
             "grad_norm/host": self.host_grad_norm,
             "grad_norm/leakage": self.grad_isolation_leakage,
+        }
+        return {
+            **_floats(measured),
             **_under("grad_norm", self.seed_grad_norms),
             **_under("eval/class_accuracy", self.per_class_accuracy or {}),
         }
@@ -125,7 +128,7 @@ class SlotSnapshot(Contract, frozen=True, tag="slot_snapshot", kw_only=True):
                 "contribution": self.counterfactual_contribution,
                 "total_improvement": self.total_improvement,
                 "improvement": self.improvement_this_epoch,
-                "gate_passed": None if self.last_gate_passed is None else self.last_gate_passed,
+                "gate_passed": self.last_gate_passed,
                 "gradient_ratio": self.gradient_ratio,
                 "isolation_violations": self.isolation_violations,
             },
@@ -197,14 +200,20 @@ class PolicySnapshot(Contract, frozen=True, tag="policy_snapshot", kw_only=True)
 
     def values(self) -> dict[str, float | None]:
         """The metric rows: ``policy/…`` and ``reward/…``."""
-        parts = self.reward_components
+        parts, total = self.reward_components, self.reward_total
+        if total is None and parts is not None:
+            total = parts.total_reward
         return {
-            "policy/value": self.value_estimate,
-            "policy/value_std": self.value_std,
-            "policy/advantage": self.advantage,
-            "policy/entropy": self.entropy,
-            "reward/total": self.reward_total,
-            **({} if parts is None else _under("reward", dict(_numbers(parts)))),
+            **_under(
+                "policy",
+                {
+                    "value": self.value_estimate,
+                    "value_std": self.value_std,
+                    "advantage": self.advantage,
+                    "entropy": self.entropy,
+                },
+            ),
+            **_under("reward", {"total": total, **_numbers(parts)}),
         }
 
 
@@ -213,10 +222,12 @@ class BatchMetrics(Contract, frozen=True, tag="batch", kw_only=True):
 
     epoch: int
     batch_idx: int
+    step: int | None = None
     loss: float | None = None
     accuracy: float | None = None
     host_grad_norm: float | None = None
     seed_grad_norms: dict[str, float | None] = {}
+    """Gradient norm by slot (of any model: by parameter group)."""
     isolation_leakage: float | None = None
 
 
@@ -237,20 +248,24 @@ class DenseTrace(Contract, frozen=True, tag="dense_trace", kw_only=True):
 
     trigger_reason: str
     """One reason, or several joined by commas: ``loss_spike:3.2x,gate_failure:mid``."""
+    trigger_step: int | None = None
+    """The training step at which the first of the reasons showed; None if it was forced."""
     window_start_epoch: int
     window_end_epoch: int
     window_start_step: int | None = None
     window_end_step: int | None = None
     batch_metrics: list[BatchMetrics] = []
+    """In order; the first are those just before the trigger, which show what led to it."""
     gradient_histograms: dict[str, list[float | None]] = {}
-    """Shares by parameter group: of log10 |g| in the bins of `histogram_edges`."""
-    histogram_edges: list[float] = []
+    """By parameter group, shares that sum to 1: of the gradient's elements with log10 |g| below the
+    first of `histogram_edges` (zeros too), between each two, and from the last on (NaN too)."""
+    histogram_edges: list[float | None] = []
     gradient_flow: dict[str, float | None] = {}
     """Mean |gradient| by parameter group, in the model's order."""
     activation_means: dict[str, float | None] = {}
     activation_stds: dict[str, float | None] = {}
     dead_neuron_counts: dict[str, int | None] = {}
-    """Units that were 0 for every sample of the window, by module."""
+    """Units that were 0 for every sample of the batches that were looked at, by module."""
     gate_evaluation_details: GateEvaluationTrace | None = None
 
 
@@ -259,7 +274,7 @@ class CounterfactualResult(Contract, frozen=True, tag="counterfactual_result", k
 
     config: list[bool]
     """On or off, in the order of the matrix's slots."""
-    alpha_settings: dict[str, float] = {}
+    alpha_settings: dict[str, float | None] = {}
     val_loss: float | None = None
     val_accuracy: float | None = None
     per_class_accuracy: dict[str, float | None] | None = None
@@ -293,13 +308,15 @@ Snapshot = HostSnapshot | SlotSnapshot | PolicySnapshot | CounterfactualMatrix
 
 
 def _under(prefix: str, values: Mapping[str, float | None]) -> dict[str, float | None]:
-    return {f"{prefix}/{name}": value for name, value in values.items()}
+    return {f"{prefix}/{name}": value for name, value in _floats(values).items()}
 
 
-def _numbers(struct: msgspec.Struct) -> Iterator[tuple[str, float | None]]:
-    for name in struct.__struct_fields__:
-        value: Any = getattr(struct, name)
-        if name == "total_reward" or isinstance(value, str):
-            continue
-        if value is not None:
-            yield name, float(value)
+def _floats(values: Mapping[str, float | None]) -> dict[str, float | None]:
+    """Counts and truth values as floats: a row holds one kind of number."""
+    return {name: None if value is None else float(value) for name, value in values.items()}
+
+
+def _numbers(parts: RewardComponents | None) -> dict[str, float | None]:
+    """The numbers among the parts, but for the total, which stands beside them."""
+    named = {} if parts is None else msgspec.structs.asdict(parts)
+    return {k: v for k, v in named.items() if k not in ("total_reward", "action_name")}

@@ -18,8 +18,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import msgspec
-
 from telemetry import nonfinite
 from telemetry.contracts import Contract, DenseTrace
 from telemetry.events import (
@@ -35,33 +33,20 @@ from telemetry.events import (
     encode,
     plain,
 )
+from telemetry.line import encode_lines, line_of
 from telemetry.spool import SpoolWriter
+from telemetry.wake import Push, Wake, usual_interval_s
+
+__all__ = ["Emitter", "EmitterCounters", "Push", "Wake"]
 
 logger = logging.getLogger(__name__)
-
-
-class Wake(msgspec.Struct, frozen=True):
-    """What an emitter pushes: that a spool has grown. The events themselves are in the spool."""
-
-    trial: str
-    attempt: int
-    rank: int
-    last_seq: int
-    """The sequence number of the newest event that is in the spool."""
-    held_bytes: int = 0
-    """What the disk has not taken yet."""
-
-
-Push = Callable[[Wake], object]
-"""Hands a wake-up over without waiting; False: not now, try later. What it raises is counted."""
 
 
 def _as_given(payload: Payload) -> Payload:
     return payload
 
 
-_encode_values = msgspec.json.Encoder().encode
-_FINITE = b'%b%d,"time_ms":%d,"payload":{"kind":"metrics","values":%b},"step":%d}\n'
+_time_ns = time.time_ns
 
 
 @dataclass
@@ -80,10 +65,11 @@ class EmitterCounters:
 class Emitter:
     """Records the events of one rank of one attempt in its spool; see the module's docstring.
 
-    `push` is called from a background thread with a `Wake`, at most every `interval_s`, or sooner
-    after `wake_events` events. `ranks` and `reducers` (metric -> reducer; mean if not named) are
-    written into the spool, so that it can be folded with nothing else at hand. At most
-    `held_limit_bytes` are held before dense traces are left out.
+    `push` is called from a background thread with a `Wake`, at most every `interval_s` (by default
+    a second, and longer the more `ranks`), or sooner after `wake_events` events. `ranks` and
+    `reducers` (metric -> reducer; mean if not named) are written into the spool, so that it can be
+    folded with nothing else at hand. At most `held_limit_bytes` are held before dense traces are
+    left out.
     """
 
     def __init__(
@@ -96,20 +82,25 @@ class Emitter:
         ranks: int = 1,
         reducers: Mapping[str, Reducer] | None = None,
         push: Push | None = None,
-        interval_s: float = 1.0,
+        interval_s: float | None = None,
         wake_events: int = 1000,
         held_limit_bytes: int = 64 * 1024 * 1024,
     ) -> None:
         self.trial, self.attempt, self.rank = trial, attempt, rank
         self.counters = EmitterCounters()
-        self._push, self._interval_s, self._wake_events = push, interval_s, wake_events
+        usual_s = usual_interval_s(ranks)
+        self._push, self._wake_events = push, int(wake_events * usual_s)
+        self._interval_s = usual_s if interval_s is None else interval_s
+        self._first_s = self._interval_s * (rank + 1) / max(ranks, rank + 1)  # not all at once
         self._held_limit_bytes = held_limit_bytes
-        self._lock = threading.Lock()
+        # Reentrant: what logs our warnings, or a signal handler, may itself record an event.
+        self._lock = threading.RLock()
+        self._acquire, self._release = self._lock.acquire, self._lock.release  # quicker than `with`
         self._writer = SpoolWriter(Path(spool_path))
         self._seq = 0
-        self._head = b'{"v":%d,"trial":%b,"attempt":%d,"rank":%d,"seq":' % (
-            VERSION, _encode_values(trial), attempt, rank,
-        )  # fmt: skip
+        self._line = line_of(trial, attempt, rank)
+        self._values = self._line.payload
+        self._lines = [self._line]
         self._closed = False
         self._warned: set[str] = set()
         self._retry_at = 0.0
@@ -139,26 +130,46 @@ class Emitter:
 
         A value that is no number is left out and counted.
         """
+        plain_epoch = epoch is None or epoch.__class__ is float
+        if not plain_epoch or step.__class__ is not int or values.__class__ is not dict:
+            self._emit_values(values, step, epoch)
+            return
+        # The quick way for values that are all finite numbers: no object is made but the line,
+        # which is byte for byte what `encode` makes of the event.
+        self._acquire()
         try:
-            numbers = {
-                key: value if value is None or type(value) is float else float(value)
-                for key, value in values.items()
-            }
-        except (TypeError, ValueError) as error:
-            numbers = self._numbers(values, error)
-        except Exception as error:
+            for value in values.values():
+                if value.__class__ is not float or value - value != 0.0:  # NaN or infinite
+                    self._emit_values(values, step, epoch)
+                    return
+            if self._closed:
+                return
+            seq = self._seq
+            self._seq = seq + 1
+            line = self._line
+            line.time_ms = _time_ns() // 1_000_000
+            line.seq = seq
+            line.step = step
+            line.epoch = epoch
+            self._values.values = values
+            try:
+                data = encode_lines(self._lines)
+            except BaseException:
+                self._seq = seq
+                raise
+            if self._retry_at:
+                self._append(data)
+            else:
+                self._writer.append(data)
+        except OSError as error:
+            self._refused(error)
+        except Exception as error:  # such as a key that is no text
             self._broken(error)
             return
-        if epoch is None and type(step) is int and not self._closed:
-            try:
-                body = _encode_values(numbers)
-                if b"null" not in body:  # neither "not measured" nor NaN
-                    self._emit_finite(body, step)
-                    return
-            except Exception as error:
-                self._broken(error)
-                return
-        self._emit(Metrics, (numbers,), step, epoch)
+        finally:
+            self._release()
+        if self._thread is None or seq - self._pushed_seq == self._wake_events:
+            self._after(seq)
 
     def trace(
         self, name: str, data: Mapping[str, Any], *, step: int | None = None, reason: str = ""
@@ -205,10 +216,11 @@ class Emitter:
 
         What the disk still refuses is written by the background thread once there is space.
         """
-        if self._closed:
-            return
-        self.mark("closed", asdict(self.counters))
-        self._closed = True
+        with self._lock:
+            if self._closed:
+                return
+            self.mark("closed", asdict(self.counters))
+            self._closed = True
         self.flush()
         if self._writer.held_bytes:
             self._warn("held", f"{self._writer.held_bytes} bytes of events wait for space")
@@ -244,16 +256,16 @@ class Emitter:
         step: int | None,
         epoch: float | None,
     ) -> None:
-        if self._closed:
-            return
         try:
             payload = make(*arguments)
             step = step if step is None else int(step)
             epoch = epoch if epoch is None else float(epoch)
             place = (self.trial, self.attempt, self.rank)
             with self._lock:
+                if self._closed:
+                    return
                 seq = self._seq
-                now_ms = time.time_ns() // 1_000_000
+                now_ms = _time_ns() // 1_000_000
                 event = Event(VERSION, *place, seq, now_ms, payload, step, epoch)
                 line = encode(event) + b"\n"
                 self._seq = seq + 1
@@ -263,18 +275,21 @@ class Emitter:
             return
         self._after(seq)
 
-    def _emit_finite(self, body: bytes, step: int) -> None:
-        """As `_emit` for metrics that are all finite numbers, given as JSON: half the time.
-
-        The line is byte for byte what `encode` makes of the event.
-        """
-        with self._lock:
-            seq = self._seq
-            now_ms = time.time_ns() // 1_000_000
-            line = _FINITE % (self._head, seq, now_ms, body, step)
-            self._seq = seq + 1
-            self._append(line)
-        self._after(seq)
+    def _emit_values(
+        self, values: Mapping[str, float | None], step: int, epoch: float | None
+    ) -> None:
+        """Metrics of any kind: not measured, not finite, of other number types, or no numbers."""
+        try:
+            numbers = {
+                key: value if value is None or type(value) is float else float(value)
+                for key, value in values.items()
+            }
+        except (TypeError, ValueError) as error:
+            numbers = self._numbers(values, error)
+        except Exception as error:
+            self._broken(error)
+            return
+        self._emit(Metrics, (numbers,), step, epoch)
 
     def _after(self, seq: int) -> None:
         if self._thread is None:
@@ -317,8 +332,10 @@ class Emitter:
         self._thread.start()
 
     def _run(self) -> None:
+        wait_s = self._first_s
         while not self._stop.is_set():
-            self._due.wait(self._interval_s)
+            self._due.wait(wait_s)
+            wait_s = self._interval_s
             self._due.clear()
             if self._stop.is_set():
                 return

@@ -66,7 +66,7 @@ class EpisodeContext(
     task_type: str | None = None
     hyperparameters: dict[str, Any] | None = None
     environment: dict[str, Any] | None = None
-    """The environment lock: package -> version, and a digest of it."""
+    """The digest of the environment lock, under which a home keeps package -> version."""
     hardware: dict[str, Any] | None = None
     facts: dict[str, Any] = {}
     nonfinite: dict[str, str] = {}

@@ -7,6 +7,7 @@ logged stays. Folding again, in this process or another, adds nothing.
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Iterator
 from itertools import groupby
@@ -16,6 +17,8 @@ from telemetry.reduction import AttemptReduction
 from telemetry.rowlog import Row, RowLog
 from telemetry.spool import CHUNK_BYTES, SpoolFile, SpoolReader, spools_of
 
+logger = logging.getLogger(__name__)
+
 RANK_TIMEOUT_S = 120.0
 _LEAST_BYTES = 1024
 
@@ -23,7 +26,8 @@ _LEAST_BYTES = 1024
 class TrialFold:
     """Folds one trial, keeping byte offsets so that folding again costs what is new.
 
-    `rank_timeout_s`: how long a step waits, after its first reading, for ranks that do not report.
+    `rank_timeout_s`: how long a step waits for ranks that do not report, from when its first
+    reading was read here, by this host's clock. How many ranks went into a row is in `Row.ranks`.
     Counters: `events` read, `unreadable` spool lines. Not thread-safe.
     """
 
@@ -33,7 +37,8 @@ class TrialFold:
         self.events = 0
         self.behind = False
         """True if the last `fold` stopped at its limit: there is more to read."""
-        self._rank_timeout_ms = int(rank_timeout_s * 1000)
+        self._rank_timeout_s = rank_timeout_s
+        self._warned: set[tuple[int, int]] = set()
         self._readers: dict[tuple[int, int], SpoolReader] = {}
         self._attempts: dict[int, AttemptReduction] = {}
 
@@ -41,6 +46,11 @@ class TrialFold:
     def unreadable(self) -> int:
         """Spool lines that were no event: torn by a death, or of a newer version."""
         return sum(reader.unreadable for reader in self._readers.values())
+
+    @property
+    def silent(self) -> int:
+        """Ranks that kept a step beyond its time and have not reported since, over all attempts."""
+        return sum(len(reduction.silent) for reduction in self._attempts.values())
 
     def fold(self, *, ended: bool = False, limit_bytes: int = CHUNK_BYTES) -> list[Row]:
         """Reads what is new, logs its rows, and gives back those that were new to the log.
@@ -74,13 +84,14 @@ class TrialFold:
             last_attempt = attempt
             rows.extend(self._read_attempt(attempt, list(spools), limit_bytes))
         # While there is more to read, a rank that seems silent may only be unread.
-        overdue = None if self.behind else time.time_ns() // 1_000_000 - self._rank_timeout_ms
+        overdue = None if self.behind else time.monotonic() - self._rank_timeout_s
         finished = ended and not self.behind
         for attempt in sorted(self._attempts):
             reduction = self._attempts[attempt]
             # A partial step of an attempt that was superseded may yet be given whole by the next.
             older_than = overdue if attempt == last_attempt else None
-            rows.extend(reduction.complete(older_than_ms=older_than))
+            rows.extend(reduction.complete(seen_before_s=older_than))
+            self._warn_of_silent(reduction)
         if finished:
             for attempt in sorted(self._attempts):
                 rows.extend(self._attempts[attempt].rest())
@@ -92,14 +103,28 @@ class TrialFold:
         reduction = self._attempts.setdefault(attempt, AttemptReduction(attempt))
         reduction.ranks = max(reduction.ranks, len(spools))
         limit_bytes = max(limit_bytes // len(spools), _LEAST_BYTES)
+        now_s = time.monotonic()
         for spool in spools:
             reader = self._readers.setdefault((attempt, spool.rank), SpoolReader(spool.path))
             start = reader.offset
             for event in reader.read(limit_bytes):
                 self.events += 1
-                yield from reduction.take(event)
+                yield from reduction.take(event, now_s)
             if reader.offset > start and reader.behind():
                 self.behind = True
+
+    def _warn_of_silent(self, reduction: AttemptReduction) -> None:
+        """One warning for each rank of an attempt."""
+        fresh = {(reduction.attempt, rank) for rank in reduction.silent} - self._warned
+        if fresh:
+            self._warned |= fresh
+            logger.warning(
+                "%s, attempt %d: no word from rank %s for %.0f s; its steps are reduced without it",
+                self.folder.name,
+                reduction.attempt,
+                ", ".join(str(rank) for _, rank in sorted(fresh)),
+                self._rank_timeout_s,
+            )
 
     def _start_over(self, offsets: dict[tuple[int, int], int]) -> None:
         """Forgets what was read since `offsets`; with several ranks, all that was gathered."""

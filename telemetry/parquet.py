@@ -1,31 +1,45 @@
 """All events of a trial, every attempt and rank, in one Parquet file; after that, spools may go.
 
-``<trial>/events.parquet``: zstd, one row group per tier. A row is an event. `values` holds the
-metrics of tier 2 as a map (null: not measured; NaN is NaN); `data` holds every other payload as
+``<trial>/events.parquet``: zstd, one row group per tier, and more of them only for a tier of over a
+million events or 64 MiB of JSON, so that no trial is too long to be archived in little memory. A
+row is an event; within a tier they are ordered by attempt, rank and sequence number. `values` holds
+the metrics of tier 2 as a map (null: not measured; NaN is NaN); `data` holds every other payload as
 JSON, as it stood in the spool.
 """
 
 from __future__ import annotations
 
+import heapq
 import os
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass, field
+from functools import partial
+from itertools import chain, groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from telemetry import events
-from telemetry.events import Event, Metrics
+from telemetry.events import Event, Mark, Metrics, Tier
 from telemetry.filesystem import locked
 from telemetry.fold import TrialFold
-from telemetry.spool import SpoolReader, spools_of
+from telemetry.spool import SpoolFile, SpoolReader, spools_of
 
 if TYPE_CHECKING:
     import pyarrow as pa
+    import pyarrow.parquet as pq
 
 EVENTS_NAME = "events.parquet"
 SCHEMA_VERSION = 1
+GROUP_ROWS = 1_000_000
+GROUP_BYTES = 64 * 1024 * 1024
+"""How many events, and bytes of them in memory, a row group holds at most."""
+_BATCH_ROWS = 4096
+_READ_BYTES = 1024 * 1024
+_FEW = 64
 _LOCK_NAME = "events.lock"
+_TIERS: tuple[Tier, ...] = (1, 2, 3)
 
 
 def archive_events(trial_folder: Path | str, *, remove_spools: bool = False) -> Path | None:
@@ -33,56 +47,199 @@ def archive_events(trial_folder: Path | str, *, remove_spools: bool = False) -> 
 
     The file is replaced in one step, and only if there is something new. With `remove_spools` (for
     a trial that has ended), the spools that were closed in order and are now in the file are
-    removed, after their rows were logged; those of a process that died stay. Gives the file's
-    path, or None if the trial has no events. Raises `OSError`.
+    removed, after their rows were logged; those of a process that died stay. Memory does not grow
+    with the number of events. Gives the file's path, or None if the trial has no events. Raises
+    `OSError`.
     """
     folder = Path(trial_folder)
     path = folder / EVENTS_NAME
-    spools = spools_of(folder)
-    if not spools:
+    files = spools_of(folder)
+    if not files:
         return path if path.exists() else None
     with locked(folder / _LOCK_NAME):
-        readers = [SpoolReader(spool.path) for spool in spools]
-        known = {_key(event): event for event in read_events(path)} if path.exists() else {}
-        before = len(known)
-        closed = []
-        for reader in readers:
-            last: Event | None = None
-            while batch := list(reader.read()):
-                for last in batch:
-                    known.setdefault(_key(last), last)
-            if last is not None and getattr(last.payload, "name", None) == "closed":
-                closed.append(reader)
-        if len(known) > before or not path.exists():
-            unreadable = sum(reader.unreadable for reader in readers)
-            _write(path, sorted(known.values(), key=_order), unreadable)
+        spools = [_survey(file) for file in files]
+        _write(path, spools)
+        closed = [spool for spool in spools if spool.closed]
         if remove_spools and closed:
             TrialFold(folder).fold_all(ended=True)
-            for reader in closed:
-                if reader.behind() == 0:
-                    reader.path.unlink(missing_ok=True)
+            for spool in closed:
+                if spool.file.path.stat().st_size == spool.end:
+                    spool.file.path.unlink(missing_ok=True)
     return path
 
 
 def read_events(path: Path | str) -> Iterator[Event]:
     """The events of a Parquet file that `archive_events` wrote, tier by tier."""
+    for tier in _TIERS:
+        yield from _archived(Path(path), tier)
+
+
+def events_in_order(trial_folder: Path | str, tiers: Collection[Tier] = _TIERS) -> Iterator[Event]:
+    """Each event of these tiers once, from file and spools, by attempt, rank, sequence number."""
+    folder = Path(trial_folder)
+    spools = [_survey(file) for file in spools_of(folder)]
+    return _merged(folder / EVENTS_NAME, spools, tiers)
+
+
+# -- spools -----------------------------------------------------------------------------------
+
+
+@dataclass
+class _Spool:
+    """What a first look at a spool found; only what was there then is read later."""
+
+    file: SpoolFile
+    end: int = 0
+    unreadable: int = 0
+    closed: bool = False
+    """The last event says that its emitter was closed in order."""
+    ascending: bool = True
+    counts: dict[Tier, int] = field(default_factory=dict)
+    few: dict[Tier, list[Event]] = field(default_factory=dict)
+    """The first events of each tier: of one that has no more, the spool is not read again."""
+
+    def read(self, tier: Tier) -> Iterator[Event]:
+        """Its events of a tier in order."""
+        if self.counts.get(tier, 0) <= _FEW:
+            found = iter(self.few.get(tier, []))
+        else:
+            reader = SpoolReader(self.file.path)
+            found = (event for event in _batches(reader, self.end) if event.tier == tier)
+        return found if self.ascending else iter(sorted(found, key=_place))
+
+
+def _survey(file: SpoolFile) -> _Spool:
+    spool = _Spool(file)
+    reader = SpoolReader(file.path)
+    seq = -1
+    for event in _batches(reader):
+        tier = event.tier
+        count = spool.counts[tier] = spool.counts.get(tier, 0) + 1
+        if count <= _FEW:
+            spool.few.setdefault(tier, []).append(event)
+        spool.ascending = spool.ascending and event.seq >= seq
+        seq = event.seq
+        spool.closed = isinstance(event.payload, Mark) and event.payload.name == "closed"
+    spool.end, spool.unreadable = reader.offset, reader.unreadable
+    return spool
+
+
+def _batches(reader: SpoolReader, end: int | None = None) -> Iterator[Event]:
+    """Events up to byte `end`, where a line ends, a few at a time."""
+    while end is None or reader.offset < end:
+        before = reader.offset
+        limit = _READ_BYTES if end is None else min(_READ_BYTES, end - before)
+        yield from reader.read(limit)
+        if reader.offset == before:
+            return
+
+
+# -- order ------------------------------------------------------------------------------------
+
+
+def _place(event: Event) -> tuple[int, int, int]:
+    return (event.attempt, event.rank, event.seq)
+
+
+def _merged(path: Path, spools: list[_Spool], tiers: Collection[Tier]) -> Iterator[Event]:
+    """The events of file and spools in order. Two are the same if place and time are."""
+    sources: list[Iterator[Event]] = []
+    for tier in tiers:
+        if path.exists():
+            sources.append(_archived(path, tier))
+        # spools come by attempt, then rank: one behind another they are in order
+        sources.append(chain.from_iterable(map(partial(_Spool.read, tier=tier), spools)))
+    for _, alike in groupby(heapq.merge(*sources, key=_place), key=_place):
+        times = set()
+        for event in alike:
+            if event.time_ms not in times:
+                times.add(event.time_ms)
+                yield event
+
+
+# -- the file ---------------------------------------------------------------------------------
+
+
+def _archived(path: Path, tier: Tier) -> Iterator[Event]:
+    """The events of one tier in a file, a batch at a time."""
     import pyarrow.parquet as pq
 
     with pq.ParquetFile(path) as file:
-        for group in range(file.num_row_groups):
-            for row in file.read_row_group(group).to_pylist():
-                yield _event(row)
+        groups = [g for g in range(file.num_row_groups) if _tier_of(file, g) == tier]
+        if groups:
+            for batch in file.iter_batches(_BATCH_ROWS, row_groups=groups):
+                for row in batch.to_pylist():
+                    yield event_of(row)
 
 
-def _key(event: Event) -> tuple[int, int, int, int]:
-    return (event.attempt, event.rank, event.seq, event.time_ms)
+def _tier_of(file: pq.ParquetFile, group: int) -> int:
+    statistics = file.metadata.row_group(group).column(1).statistics
+    if statistics is not None and statistics.has_min_max:
+        return int(statistics.min)
+    return int(file.read_row_group(group, columns=["tier"])["tier"][0].as_py())
 
 
-def _order(event: Event) -> tuple[int, int, int, int]:
-    return (event.tier, *_key(event)[:3])
+def _count(path: Path) -> int:
+    import pyarrow.parquet as pq
+
+    return int(pq.read_metadata(path).num_rows) if path.exists() else -1
 
 
-def _schema() -> pa.Schema:
+def _write(path: Path, spools: list[_Spool]) -> None:
+    """Replaces the file by one with the events of file and spools, unless they are the same."""
+    import pyarrow.parquet as pq
+
+    unreadable = sum(spool.unreadable for spool in spools)
+    schema = event_schema().with_metadata(
+        {"orrery.events": str(SCHEMA_VERSION), "orrery.unreadable_lines": str(unreadable)}
+    )
+    before, written = _count(path), 0
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with pq.ParquetWriter(temporary, schema, compression="zstd") as writer:
+            for tier in _TIERS:
+                for group in _groups(_merged(path, spools, (tier,)), schema):
+                    written += group.num_rows
+                    writer.write_table(group, row_group_size=group.num_rows)
+        if written != before:
+            os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _groups(found: Iterator[Event], schema: pa.Schema) -> Iterator[pa.Table]:
+    """Events as tables, each a row group."""
+    import pyarrow as pa
+
+    batches: list[pa.RecordBatch] = []
+    for batch in _record_batches(found, schema):
+        batches.append(batch)
+        full = sum(each.num_rows for each in batches) + _BATCH_ROWS > GROUP_ROWS
+        if full or sum(each.nbytes for each in batches) > GROUP_BYTES:
+            yield pa.Table.from_batches(batches, schema)
+            batches = []
+    if batches:
+        yield pa.Table.from_batches(batches, schema)
+
+
+def _record_batches(found: Iterator[Event], schema: pa.Schema) -> Iterator[pa.RecordBatch]:
+    import pyarrow as pa
+
+    rows: list[dict[str, Any]] = []
+    size = 0
+    for event in found:
+        row = event_row(event)
+        rows.append(row)
+        size += len(row["data"] or ())
+        if len(rows) == _BATCH_ROWS or size > GROUP_BYTES // 8:
+            yield pa.RecordBatch.from_pylist(rows, schema)
+            rows, size = [], 0
+    if rows:
+        yield pa.RecordBatch.from_pylist(rows, schema)
+
+
+def event_schema() -> pa.Schema:
+    """The columns of the file."""
     import pyarrow as pa
 
     return pa.schema(
@@ -105,7 +262,8 @@ def _schema() -> pa.Schema:
     )
 
 
-def _row(event: Event) -> dict[str, Any]:
+def event_row(event: Event) -> dict[str, Any]:
+    """An event as a row of the file: column -> value."""
     payload = event.payload
     metrics = isinstance(payload, Metrics)
     return {
@@ -133,7 +291,8 @@ def _payload_json(event: Event) -> str:
 _payload_decoder = msgspec.json.Decoder(events.Payload)
 
 
-def _event(row: dict[str, Any]) -> Event:
+def event_of(row: dict[str, Any]) -> Event:
+    """The event of a row."""
     payload: events.Payload
     if row["values"] is not None:
         payload = Metrics(dict(row["values"]))
@@ -143,24 +302,3 @@ def _event(row: dict[str, Any]) -> Event:
         row["v"], row["trial"], row["attempt"], row["rank"], row["seq"], row["time_ms"], payload,
         row["step"], row["epoch"],
     )  # fmt: skip
-
-
-def _write(path: Path, ordered: list[Event], unreadable: int) -> None:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    schema = _schema().with_metadata(
-        {"orrery.events": str(SCHEMA_VERSION), "orrery.unreadable_lines": str(unreadable)}
-    )
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with pq.ParquetWriter(temporary, schema, compression="zstd") as writer:
-            for tier in (1, 2, 3):
-                rows = [_row(event) for event in ordered if event.tier == tier]
-                if rows:
-                    table = pa.Table.from_pylist(rows, schema=schema)
-                    writer.write_table(table, row_group_size=len(rows))
-        os.replace(temporary, path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,6 +19,7 @@ import msgspec
 
 from telemetry.filesystem import BusyError, locked, replace
 from telemetry.fold import TrialFold
+from telemetry.parquet import EVENTS_NAME
 from telemetry.rowlog import Row
 from telemetry.runs import StudyRun, TrialEnd, TrialRun
 from telemetry.sinks.protocol import RunGoneError, Sink, SinkError, SinkUnavailableError
@@ -81,11 +82,14 @@ def summary_rows(end: TrialEnd) -> list[Row]:
 class TrialPublication:
     """One trial of one study on its way into one store. Not thread-safe."""
 
-    def __init__(self, study: StudyRun, trial: TrialRun, store: str) -> None:
+    def __init__(
+        self, study: StudyRun, trial: TrialRun, store: str, *, afresh: bool = False
+    ) -> None:
+        """`afresh`: what was noted does not count, and everything is sent again."""
         self.study, self.trial, self.store = study, trial, store
         self.end: TrialEnd | None = None
         self.fold = TrialFold(trial.folder)
-        found = _read_cursor(trial.path, store, study.instance)
+        found = None if afresh else _read_cursor(trial.path, store, study.instance)
         self.cursor = found or Cursor(store, study.instance, reused=trial.reused)
 
     @property
@@ -101,10 +105,20 @@ class TrialPublication:
         if self.trial.reused or self.complete:
             return 0
         ended = self.end is not None and self.end.state in _FINAL
-        count = self.fold.fold_all(ended=ended)
+        count = self._rebuild()
+        count += self.fold.fold_all(ended=ended)
         if self.end is not None:
             count += len(self.fold.log.append(summary_rows(self.end)))
         return count
+
+    def _rebuild(self) -> int:
+        """Rows from archived events, if the row log is gone: their spools are gone too."""
+        log = self.fold.log.path
+        if log.exists() or not log.with_name(EVENTS_NAME).exists():
+            return 0
+        from telemetry.rebuilding import rebuild_rows
+
+        return rebuild_rows(self.trial.path)
 
     def write(self, sink: Sink) -> int:
         """Sends what the store does not have yet; gives the number of rows.
@@ -136,7 +150,10 @@ class TrialPublication:
     def _send(
         self, sink: Sink, trial: TrialRun, rows: Sequence[Row], end: TrialEnd | None, offset: int
     ) -> None:
-        self.cursor.run_id = sink.write_trial(self.study, trial, rows, end)
+        run_id = sink.write_trial(self.study, trial, rows, end)
+        if self.cursor.rows_bytes and run_id != self.cursor.run_id:
+            raise RunGoneError(f"run {self.cursor.run_id} is gone; {run_id} lacks its first rows")
+        self.cursor.run_id = run_id
         self.cursor.rows_bytes = offset
         self.cursor.ended = None if end is None else end.mark
         _write_cursor(self.trial.path, self.cursor)
@@ -192,11 +209,14 @@ def publish_study(
     *,
     artifacts: Path | None = None,
     archive: bool = False,
+    afresh: bool = False,
+    progress: Callable[[int, int], None] | None = None,
 ) -> PublishReport:
     """Brings the sink to the state of the files, without Ray; doing it twice adds nothing.
 
     `artifacts` is a folder for the study's own run. `archive` also puts the events of ended trials
-    into Parquet. Where all is published already, nothing is opened and nothing heavy imported.
+    into Parquet. Where all is published already, nothing is opened and nothing heavy imported;
+    `afresh` sends it all again even so. `progress` is told how many of how many trials are through.
     Raises nothing for an absent or refusing sink: see the report.
     """
     with ExitStack() as stack:
@@ -206,7 +226,7 @@ def publish_study(
                 stack.enter_context(locked(Path(study.folder, LOCK_NAME), wait=False))
             except BusyError:
                 return PublishReport(busy=True)
-        return _publish(study, list(trials), sink, artifacts, archive)
+        return _publish(study, list(trials), sink, artifacts, archive, afresh, progress)
 
 
 def _publish(
@@ -215,19 +235,21 @@ def _publish(
     sink: Sink,
     artifacts: Path | None,
     archive: bool,
+    afresh: bool,
+    progress: Callable[[int, int], None] | None,
 ) -> PublishReport:
     from telemetry.parquet import archive_events
 
     try:
         store = sink.store_id()
-        publications = _open(study, trials, store)
+        publications = _open(study, trials, store, afresh)
         todo = [publication for publication in publications if not publication.complete]
-        if todo or not study_is_published(study, store, artifacts):
+        if todo or afresh or not study_is_published(study, store, artifacts):
             sink.prepare()
             if (now := sink.store_id()) != store:
-                store, publications = now, _open(study, trials, now)
+                store, publications = now, _open(study, trials, now, afresh)
                 todo = [publication for publication in publications if not publication.complete]
-            publish_parent(study, store, sink, artifacts)
+            publish_parent(study, store, sink, artifacts, afresh=afresh)
     except SinkError as error:
         for trial, end in trials:  # the row log does not need the sink
             TrialFold(trial.folder).fold_all(ended=end is not None and end.state in _FINAL)
@@ -236,7 +258,9 @@ def _publish(
     rows = written = 0
     left: dict[str, str] = {}
     absent: SinkUnavailableError | None = None
-    for publication in todo:
+    for place, publication in enumerate(todo, start=1):
+        if progress is not None:
+            progress(place, len(todo))
         identity = publication.trial.identity
         try:
             publication.gather()
@@ -259,11 +283,11 @@ def _publish(
 
 
 def _open(
-    study: StudyRun, trials: list[tuple[TrialRun, TrialEnd | None]], store: str
+    study: StudyRun, trials: list[tuple[TrialRun, TrialEnd | None]], store: str, afresh: bool
 ) -> list[TrialPublication]:
     publications = []
     for trial, end in trials:
-        publication = TrialPublication(study, trial, store)
+        publication = TrialPublication(study, trial, store, afresh=afresh)
         publication.end = end
         publications.append(publication)
     return publications
@@ -277,9 +301,16 @@ def study_is_published(study: StudyRun, store: str, artifacts: Path | None = Non
     return cursor is not None and cursor.ended == _digest(study, artifacts)
 
 
-def publish_parent(study: StudyRun, store: str, sink: Sink, artifacts: Path | None = None) -> None:
+def publish_parent(
+    study: StudyRun,
+    store: str,
+    sink: Sink,
+    artifacts: Path | None = None,
+    *,
+    afresh: bool = False,
+) -> None:
     """Writes the study's own run and its artifacts, unless the store is noted to have them."""
-    if study_is_published(study, store, artifacts):
+    if not afresh and study_is_published(study, store, artifacts):
         return
     run_id = sink.write_study(study)
     if artifacts is not None and artifacts.is_dir() and any(artifacts.iterdir()):

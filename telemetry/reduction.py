@@ -1,4 +1,8 @@
-"""Reduces what several ranks say of one (key, step) to one row, and a row for their spread."""
+"""Reduces what several ranks say of one (key, step) to one row, and a row for their spread.
+
+Each step that several ranks reached also has a row for the rank that came last, and for how long
+after the first it came, by their hosts' clocks.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +15,14 @@ from telemetry.events import Event, Mark, Reducer, values_of
 from telemetry.rowlog import Row
 
 SPREAD = "/spread"
+SLOWEST = "ranks/slowest"
+"""The number of the rank whose first event of a step is the last of all (the lowest, if tied)."""
+LAG_MS = "ranks/lag_ms"
+"""Milliseconds between the first and the last rank's first event of a step."""
+SECONDS_PREFIX = "sys/"
+"""Metrics under it are by seconds, not by training steps: their steps say nothing of the others."""
+_ARRIVAL = ""
+"""Stands among the metric keys for when a rank first said anything at a step."""
 
 
 class Reading(NamedTuple):
@@ -56,22 +68,60 @@ def rows_of(
         yield Row(key + SPREAD, step, time_ms, spread, attempt, len(values))
 
 
+def arrival_rows(step: int, attempt: int, arrivals: Sequence[Reading]) -> Iterator[Row]:
+    """The `ranks/slowest` and `ranks/lag_ms` of a step; none if fewer than two ranks reached it."""
+    if len(arrivals) < 2:
+        return
+    first = min(arrivals, key=lambda arrival: arrival.time_ms)
+    last = max(arrivals, key=lambda arrival: (arrival.time_ms, -arrival.rank))
+    time_ms = min(arrivals).time_ms
+    for key, value in ((SLOWEST, last.rank), (LAG_MS, last.time_ms - first.time_ms)):
+        yield Row(key, step, time_ms, float(value), attempt, len(arrivals))
+
+
+def _by_seconds(key: str) -> bool:
+    return key.startswith(SECONDS_PREFIX)
+
+
+_Place = tuple[bool, int]
+"""Whether metrics are by seconds, and a rank."""
+
+
+@dataclass
+class _Waiting:
+    """What ranks said of a (key, step) so far, and when the first of it was read here."""
+
+    seen_s: float
+    readings: dict[int, Reading] = field(default_factory=dict)
+
+
 @dataclass
 class AttemptReduction:
     """Gathers the events of one attempt and gives out rows once every rank has had its say.
 
     A rank has had its say on (key, step) when it reported it, when it went on to a later step, or
-    when it closed. `ranks` and `reducers` come from the attempt's own marks.
+    when it closed. A rank that kept a step beyond its time is silent, and is not waited for until
+    it says something. `ranks` and `reducers` come from the attempt's own marks.
     """
 
     attempt: int
     ranks: int = 1
     reducers: dict[str, Reducer] = field(default_factory=dict)
-    _waiting: dict[tuple[int, str], dict[int, Reading]] = field(default_factory=dict)
-    _reached: dict[int, float] = field(default_factory=dict)
+    _waiting: dict[tuple[int, str], _Waiting] = field(default_factory=dict)
+    _reached: dict[_Place, float] = field(default_factory=dict)
+    _silent: set[_Place] = field(default_factory=set)
+    _closed: set[int] = field(default_factory=set)
 
-    def take(self, event: Event) -> Iterator[Row]:
-        """Takes one event; yields rows at once if the attempt has a single rank."""
+    @property
+    def silent(self) -> set[int]:
+        """The ranks that are not waited for."""
+        return {rank for _, rank in self._silent}
+
+    def take(self, event: Event, now_s: float = 0.0) -> Iterator[Row]:
+        """Takes one event, read at `now_s`; yields rows at once if the attempt has a single rank.
+
+        `now_s` is of any clock of this process: what other hosts' clocks say does not matter.
+        """
         payload = event.payload
         measured = values_of(payload)
         if measured is not None:
@@ -82,11 +132,20 @@ class AttemptReduction:
                         yield Row(key, step, event.time_ms, value, event.attempt)
                 return
             for key, value in measured.items():
-                readings = self._waiting.setdefault((step, key), {})
-                readings.setdefault(event.rank, Reading(event.rank, event.time_ms, value))
-            self._reached[event.rank] = max(self._reached.get(event.rank, -math.inf), step)
+                place = (_by_seconds(key), event.rank)
+                if not place[0]:
+                    self._note(event, step, _ARRIVAL, None, now_s)
+                self._note(event, step, key, value, now_s)
+                self._reached[place] = max(self._reached.get(place, -math.inf), step)
+                self._silent.discard(place)
         elif isinstance(payload, Mark):
             self._mark(event.rank, payload)
+
+    def _note(self, event: Event, step: int, key: str, value: float | None, now_s: float) -> None:
+        waiting = self._waiting.get((step, key))
+        if waiting is None:
+            waiting = self._waiting[step, key] = _Waiting(now_s)
+        waiting.readings.setdefault(event.rank, Reading(event.rank, event.time_ms, value))
 
     def _mark(self, rank: int, mark: Mark) -> None:
         if mark.name in ("started", "resumed"):
@@ -95,27 +154,49 @@ class AttemptReduction:
                 self.ranks = max(self.ranks, ranks)
             if isinstance(reducers, Mapping):
                 self.reducers.update({str(k): v for k, v in reducers.items() if v in _REDUCERS})
-            if self._reached.get(rank) == math.inf:  # a rank that came back
-                self._reached[rank] = -math.inf
+            self._closed.discard(rank)  # it came back
         elif mark.name == "closed":
-            self._reached[rank] = math.inf
+            self._closed.add(rank)
 
-    def complete(self, *, older_than_ms: int | None = None) -> Iterator[Row]:
+    def complete(self, *, seen_before_s: float | None = None) -> Iterator[Row]:
         """Yields the rows of every (key, step) on which all ranks had their say.
 
-        With `older_than_ms`, also of those whose first reading is older than that wall time.
+        With `seen_before_s`, also of those whose first reading was taken before that time.
         """
         if not self._waiting:
             return
-        slowest = min(self._reached.get(rank, -math.inf) for rank in range(self.ranks))
+        if seen_before_s is not None:
+            self._find_silent(seen_before_s)
+        awaited = {kind: self._awaited(kind) for kind in (False, True)}
         ready = []
-        for place, readings in self._waiting.items():
-            overdue = older_than_ms is not None and (
-                min(reading.time_ms for reading in readings.values()) < older_than_ms
-            )
-            if len(readings) >= self.ranks or place[0] < slowest or overdue:
-                ready.append(place)
+        for (step, key), waiting in self._waiting.items():
+            overdue = seen_before_s is not None and waiting.seen_s < seen_before_s
+            ranks = awaited[_by_seconds(key)]
+            if overdue or all(
+                rank in waiting.readings or reached > step for rank, reached in ranks.items()
+            ):
+                ready.append((step, key))
         yield from self._give(ready)
+
+    def _awaited(self, by_seconds: bool) -> dict[int, float]:
+        """The ranks that still have a say, and the latest step that each has come to."""
+        return {
+            rank: self._reached.get((by_seconds, rank), -math.inf)
+            for rank in range(self.ranks)
+            if rank not in self._closed and (by_seconds, rank) not in self._silent
+        }
+
+    def _find_silent(self, seen_before_s: float) -> None:
+        """A rank that has not come to a step whose time is over is silent."""
+        for by_seconds in (False, True):
+            late = [
+                step
+                for (step, key), waiting in self._waiting.items()
+                if _by_seconds(key) == by_seconds and waiting.seen_s < seen_before_s
+            ]
+            for rank, reached in self._awaited(by_seconds).items():
+                if late and reached < max(late):
+                    self._silent.add((by_seconds, rank))
 
     def rest(self) -> Iterator[Row]:
         """Yields what is left, reduced over the ranks that reported: the attempt has ended."""
@@ -123,7 +204,10 @@ class AttemptReduction:
 
     def _give(self, places: Sequence[tuple[int, str]]) -> Iterator[Row]:
         for step, key in sorted(places):
-            readings = list(self._waiting.pop((step, key)).values())
+            readings = list(self._waiting.pop((step, key)).readings.values())
+            if key == _ARRIVAL:
+                yield from arrival_rows(step, self.attempt, readings)
+                continue
             reducer = self.reducers.get(key, "mean")
             yield from rows_of(key, step, self.attempt, readings, reducer)
 

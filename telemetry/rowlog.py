@@ -8,8 +8,6 @@ once, logged, and resent verbatim. Which (key, step) exist follows from this log
 from __future__ import annotations
 
 import os
-from array import array
-from bisect import bisect_left, insort
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -17,6 +15,7 @@ import msgspec
 
 from telemetry import nonfinite
 from telemetry.filesystem import locked, write_all
+from telemetry.steps import PublishedSteps
 
 ROWS_NAME = "rows.jsonl"
 LOCK_NAME = "rows.lock"
@@ -46,37 +45,6 @@ class Row(msgspec.Struct, frozen=True, omit_defaults=True):
             msgspec.structs.force_setattr(self, "value", nonfinite.value_of(self.nonfinite))
         elif self.value is not None and not -1.8e308 < self.value < 1.8e308:
             msgspec.structs.force_setattr(self, "nonfinite", nonfinite.name_of(self.value))
-
-
-class PublishedSteps:
-    """The steps of each key that have a row: eight bytes a row, cheap where steps ascend."""
-
-    def __init__(self) -> None:
-        self._steps: dict[str, array[int]] = {}
-
-    def add(self, key: str, step: int) -> bool:
-        """Notes that (key, step) has a row; False if it had one."""
-        steps = self._steps.get(key)
-        if steps is None:
-            self._steps[key] = array("q", (step,))
-            return True
-        if step > steps[-1]:
-            steps.append(step)
-            return True
-        place = bisect_left(steps, step)
-        if steps[place] == step:
-            return False
-        insort(steps, step)
-        return True
-
-    def __contains__(self, row: tuple[str, int]) -> bool:
-        steps = self._steps.get(row[0])
-        if steps is None or row[1] > steps[-1]:
-            return False
-        return steps[bisect_left(steps, row[1])] == row[1]
-
-    def __len__(self) -> int:
-        return sum(map(len, self._steps.values()))
 
 
 _row_encoder = msgspec.json.Encoder()

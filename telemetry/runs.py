@@ -12,7 +12,8 @@ class StudyRun(msgspec.Struct, frozen=True, omit_defaults=True):
     """A study instance, as a sink shows it: the parent of its trials' runs.
 
     `name` is the study's, `instance` is `name-hash`; `note` is Markdown. `folder`, if given, holds
-    the lock and the notes of how far this instance was published.
+    the lock and the notes of how far this instance was published. `origin` names where its files
+    are: the same instance from another origin is shown apart.
     """
 
     name: str
@@ -23,7 +24,14 @@ class StudyRun(msgspec.Struct, frozen=True, omit_defaults=True):
     state: str = "running"
     """running, done, failed or cancelled."""
     started_ms: int | None = None
+    ended_ms: int | None = None
     folder: str | None = None
+    origin: str = ""
+
+    @property
+    def key(self) -> str:
+        """What tells it from every other study in a store: the instance, and its origin."""
+        return f"{self.instance}@{self.origin}" if self.origin else self.instance
 
 
 class TrialRun(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -70,6 +78,8 @@ class TrialEnd(msgspec.Struct, frozen=True, omit_defaults=True):
     state: str
     ended_ms: int
     outcome: int = 0
+    started_ms: int | None = None
+    """When its first attempt began: a trial may be told to run before it does."""
     final: dict[str, float | None] = {}
     best: dict[str, float | None] = {}
     artifacts: str | None = None

@@ -57,6 +57,8 @@ class QuickConfig(WorkloadConfig):
     """The step at which the fault strikes."""
     fault_times: Annotated[int, Observed()] = 10**6
     """In how many attempts."""
+    fault_rank: Annotated[int | None, Observed()] = None
+    """In which rank; None: in all."""
     log: Annotated[str | None, Observed()] = None
     """A file to which every step that is computed is appended: `identity attempt step pid`."""
 
@@ -168,8 +170,62 @@ class FreshQuick(Quick):
     reusable: ClassVar[bool] = False
 
 
+class RankedQuick(Quick):
+    """A walk that its ranks take together: each step is the mean of their draws, which are numbered
+    over all ranks, so that any number of ranks (of 1, 2, 4) walks the same way.
+
+    Every rank emits `train/x` (the same), `train/rank` (its number, from 1) and its own draws.
+    """
+
+    draws: ClassVar[int] = 4
+    metrics: ClassVar[Mapping[str, Metric]] = {
+        **Quick.metrics,
+        "train/rank": Metric("ranks' numbers added up", reducer="sum"),
+        "train/mine": Metric("the rank's own draws"),
+    }
+
+    def run(self, config: QuickConfig, context: TrialContext) -> Result:
+        import torch
+
+        from workloads.training.acceleration import accelerated
+
+        start = context.checkpoints.latest()
+        state = {"step": 0, "x": 0.0}
+        if start is not None:
+            state = json.loads((start.path / "state.json").read_text())
+        with accelerated("fp32") as accelerator:
+            for step in range(int(state["step"]) + 1, config.steps + 1):
+                _misbehave(config, context, step)
+                numbers = range(context.rank, self.draws, context.ranks)
+                draws = [random.Random(f"{context.seed}:{step}:{i}").gauss(0, 1) for i in numbers]
+                mine = torch.tensor(sum(draws) / len(draws), dtype=torch.float64)
+                draw = float(accelerator.reduce(mine, reduction="mean"))
+                state = {"step": step, "x": state["x"] + config.effect + draw * config.noise}
+                if config.step_s:
+                    time.sleep(config.step_s)
+                if config.log:
+                    with open(f"{config.log}.rank{context.rank}", "a") as log:
+                        log.write(f"{context.identity} {context.attempt} {step} {os.getpid()}\n")
+                values = {"train/x": state["x"], "train/rank": 1.0 + context.rank}
+                context.emitter.metrics({**values, "train/mine": float(mine)}, step=step)
+                if context.rank == 0:
+                    with context.checkpoints.saving(step) as folder:
+                        (folder / "state.json").write_text(json.dumps(state))
+                accelerator.wait_for_everyone()
+                context.report(step, {"train/x": state["x"]})
+        return Result(metrics={"f1": 50 + state["x"], "x": state["x"], "unmeasured": None})
+
+
+class FreshRankedQuick(RankedQuick):
+    """The same, for workers that are not reused."""
+
+    reusable: ClassVar[bool] = False
+
+
 def _misbehave(config: QuickConfig, context: TrialContext, step: int) -> None:
     if config.fault is None or step != config.fault_step or context.attempt >= config.fault_times:
+        return
+    if config.fault_rank is not None and context.rank != config.fault_rank:
         return
     if config.fault == "raise":
         raise ValueError("the walk fell off\nand this is its second line")

@@ -98,12 +98,16 @@ class WorkloadConfig(BaseModel):
 
 @dataclass(frozen=True)
 class Metric:
-    """A metric a workload reports. `unit` is shown beside it; ranks are reduced by `reducer`."""
+    """A metric a workload reports. `unit` is shown beside it; ranks are reduced by `reducer`.
+
+    Not `reproducible`: it measures time or the machine, so that a replay does not compare it.
+    """
 
     description: str
     unit: str = ""
     reducer: Reducer = "mean"
     higher_is_better: bool | None = None
+    reproducible: bool = True
 
 
 @dataclass(frozen=True)

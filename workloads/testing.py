@@ -20,12 +20,13 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
 from telemetry.contracts import Contract, Snapshot
+from telemetry.reduction import reduce_ranks
 from workloads.contract import (
     Checkpoint,
     Input,
@@ -37,8 +38,16 @@ from workloads.contract import (
     WorkloadConfig,
 )
 from workloads.source_digest import source_digest
+from workloads.training.rendezvous import LOOPBACK, Rendezvous, environment, rank_environments
 
-__all__ = ["KeptCheckpoints", "Recorded", "RecordingEmitter", "WorkloadContract", "run_recorded"]
+__all__ = [
+    "KeptCheckpoints",
+    "Recorded",
+    "RecordingEmitter",
+    "WorkloadContract",
+    "in_ranks",
+    "run_recorded",
+]
 
 LEFT_ON_DEVICE_BYTES = 32 * 2**20
 """Libraries keep workspaces on a device; a trial's own tensors are beyond this."""
@@ -117,8 +126,13 @@ def run_recorded(
     seed: int = 0,
     start: Checkpoint | None = None,
     stop_at_first_report: bool = False,
+    rank: int = 0,
+    ranks: int = 1,
 ) -> Recorded:
-    """Runs one trial in this process, in a fresh folder below `folder`."""
+    """Runs one trial in this process, in a fresh folder below `folder`.
+
+    As one of several `ranks`, in a process whose environment names the others (`in_ranks`).
+    """
     place = Path(tempfile.mkdtemp(prefix="trial-", dir=folder))
     for name in ("artifacts", "checkpoints"):
         (place / name).mkdir()
@@ -139,6 +153,8 @@ def run_recorded(
         emitter=emitter,
         checkpoints=checkpoints,
         report=report,
+        rank=rank,
+        ranks=ranks,
     )
     result: Result | None = None
     try:
@@ -159,6 +175,12 @@ class WorkloadContract:
     config_a: ClassVar[Mapping[str, Any]]
     config_b: ClassVar[Mapping[str, Any]]
     seed: ClassVar[int] = 0
+    config_ranks: ClassVar[Mapping[str, Any] | None] = None
+    """For workloads whose ranks share each batch: a configuration without chance that differs by
+    rank (dropout), of which two ranks make the numbers that one process makes."""
+    ranks_tolerance: ClassVar[float] = 1e-4
+    """How far these may differ, absolutely and relatively: ranks add in another order, and each
+    step of training makes more of the difference."""
 
     _alone: ClassVar[Recorded]
     """B in a fresh process."""
@@ -286,6 +308,23 @@ class WorkloadContract:
             later = [row for row in self._emitted(resumed) if row[0] > checkpoint.step]
             assert later == rest, f"step {checkpoint.step}"
 
+    def test_two_ranks_come_to_what_one_process_comes_to(self) -> None:
+        """From the start, and each from a checkpoint of the other."""
+        if self.config_ranks is None:
+            _skip("the workload names no configuration for several ranks")
+        shared = (self.workload, self.config_ranks, self.seed, self._folder)
+        whole = in_fresh_process(_alone, shared[0], {}, *shared[1:])
+        first, other = in_ranks(_ranked, *shared, whole.checkpoints[:1], ranks=2)
+        for one, beside in zip(first, other, strict=True):
+            assert one is not None
+            self._assert_close(self._final(one), self._final(whole))
+            after = one.rows[0][0] if one.rows else 0
+            rows = [row for row in self._reduced([whole]) if row[0] >= after]
+            both = [one] if beside is None else [one, beside]
+            for (step, values), (at, expected) in zip(self._reduced(both), rows, strict=True):
+                assert step == at
+                self._assert_close(values, expected, f" at step {step}")
+
     def test_no_device_memory_is_left(self) -> None:
         used = [trial.device_bytes for trial in (*self._after, *self._resumed)]
         if not any(used):
@@ -326,6 +365,36 @@ class WorkloadContract:
             for step, values in trial.rows
         ]
 
+    def _final(self, trial: Recorded) -> dict[str, float | None]:
+        assert trial.result is not None
+        metrics = trial.result.metrics
+        return {name: value for name, value in metrics.items() if not self._is_a_time(name)}
+
+    def _reduced(self, ranks: Sequence[Recorded]) -> list[tuple[int, dict[str, float | None]]]:
+        """The rows of ranks that ran together, reduced as their metrics declare."""
+        reduced = []
+        for rows in zip(*[rank.rows for rank in ranks], strict=True):
+            values: dict[str, float | None] = {}
+            for name in rows[0][1]:
+                mine = [given for _, row in rows if (given := row[name]) is not None]
+                reducer = self.workload.metrics[name].reducer
+                if not self._is_a_time(name):
+                    values[name] = reduce_ranks(mine, reducer) if mine else None
+            reduced.append((rows[0][0], values))
+        return reduced
+
+    def _assert_close(
+        self, given: Mapping[str, float | None], expected: Mapping[str, float | None], at: str = ""
+    ) -> None:
+        assert given.keys() == expected.keys()
+        for name, wanted in expected.items():
+            value, limit = given[name], self.ranks_tolerance
+            if value is None or wanted is None:
+                assert value == wanted, f"{name}{at}"
+            else:
+                close = math.isclose(value, wanted, rel_tol=limit, abs_tol=limit)
+                assert close, f"{name}{at}: {value!r} of two ranks, {wanted!r} of one process"
+
     def _is_a_time(self, name: str) -> bool:
         metric: Metric | None = self.workload.metrics.get(name)
         return metric is not None and metric.unit in ("s", "ms")
@@ -346,6 +415,55 @@ def in_fresh_process(function: Callable[..., T], *arguments: Any) -> T:
     spawn = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(max_workers=1, mp_context=spawn) as pool:
         return pool.submit(function, *arguments).result()
+
+
+def in_ranks(function: Callable[..., T], *arguments: Any, ranks: int) -> list[T]:
+    """The results of `function(*arguments, rank, ranks)` in so many new processes on this host,
+    which find each other in their environment. Raises what the first of them raises."""
+    meeting = Rendezvous.host(LOOPBACK)
+    variables = rank_environments([LOOPBACK] * ranks, meeting.address, meeting.port)
+    spawn = multiprocessing.get_context("spawn")
+    with ExitStack() as stack:  # which ends the processes of ranks that wait for one that failed
+        pools = [stack.enter_context(spawn.Pool(1)) for _ in variables]
+        running = [
+            pool.apply_async(_within, (dict(variables[rank]), function, *arguments, rank, ranks))
+            for rank, pool in enumerate(pools)
+        ]
+        waiting = list(running)
+        while waiting:
+            waiting[0].wait(0.1)
+            for one in [one for one in waiting if one.ready()]:
+                one.get()
+                waiting.remove(one)
+        return [one.get() for one in running]
+
+
+def _within(variables: Mapping[str, str], function: Callable[..., T], *arguments: Any) -> T:
+    with environment(variables):
+        return function(*arguments)
+
+
+def _ranked(
+    workload: type[Workload[Any]],
+    fields: Mapping[str, Any],
+    seed: int,
+    to: Path,
+    checkpoints: Sequence[Checkpoint],
+    rank: int,
+    ranks: int,
+) -> list[Recorded | None]:
+    """Ranks from the start and from each of a single process's checkpoints; then, on rank 0 (None
+    on others), a single process from the ranks' first checkpoint."""
+    instance = workload()
+    trials = [
+        run_recorded(instance, fields, to, seed=seed, start=start, rank=rank, ranks=ranks)
+        for start in (None, *checkpoints)
+    ]
+    if rank:
+        return [*trials, None]
+    with environment(dict.fromkeys(rank_environments([LOOPBACK], LOOPBACK, 0)[0])):
+        start = trials[0].checkpoints[0]
+        return [*trials, run_recorded(instance, fields, to, seed=seed, start=start)]
 
 
 def _alone(

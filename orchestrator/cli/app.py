@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from orchestrator.cli import looking, running, upkeep
+from orchestrator.cli import export, looking, publish, replay, running, upkeep, watch
 
 app = typer.Typer(
     name="orrery",
@@ -39,9 +39,13 @@ app.command("list")(looking.list_studies)
 app.command("plan")(looking.plan)
 app.command("run")(running.run)
 app.command("status")(looking.status)
+app.command("watch")(watch.watch)
 app.command("retry")(running.retry)
 app.command("trace")(looking.trace)
+app.command("replay")(replay.replay)
 app.command("report")(looking.report)
+app.command("export")(export.export)
+app.command("publish")(publish.publish)
 app.command("ui")(upkeep.ui)
 app.command("schema")(looking.schema)
 app.command("doctor")(upkeep.doctor)

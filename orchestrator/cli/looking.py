@@ -143,12 +143,14 @@ def schema(
 
 
 def _publish_what_is_left(study: Study, made: Plan) -> None:
-    """What a driver that died has not published; a study that runs is left to its driver."""
+    """What a driver that died has not published; a study that runs is left to its driver, and one
+    that was told where to publish (`--to`) to the next run."""
+    from orchestrator.plan_file import was_published_elsewhere
     from orchestrator.publishing import publish, state_of
     from orchestrator.reporting import saved_report
 
     states = {item.record.state for item in made.trials}
-    if states == {"planned"} or "running" in states:
+    if states == {"planned"} or "running" in states or was_published_elsewhere(study.folder):
         return
     saved = saved_report(study, made)
     publish(

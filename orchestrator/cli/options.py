@@ -31,6 +31,16 @@ HomeFolder = Annotated[
     typer.Option("--home", metavar="DIR", help="Where results are kept [ORRERY_HOME, ./.orrery]."),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for machines.")]
+To = Annotated[
+    str | None,
+    typer.Option(
+        "--to",
+        metavar="URI",
+        help="Where runs are published: sqlite:///FILE, http://…, postgresql://…, parquet:DIR, "
+        "jsonl:DIR, wandb:PROJECT [ORRERY_TRACKING_URI, MLflow in the home].",
+        show_default=False,
+    ),
+]
 Only = Annotated[
     list[str] | None,
     typer.Option(
@@ -48,7 +58,7 @@ def load_study(
     """The study as asked for, whether it has run or not."""
     from orchestrator.study import Study
 
-    return Study.load(name, settings=_parsed(settings), preset=preset, home=home)
+    return Study.load(name, settings=parsed_settings(settings), preset=preset, home=home)
 
 
 def known_study(
@@ -64,7 +74,8 @@ def known_study(
     return load_study(name, settings, preset, home)
 
 
-def _parsed(settings: list[str] | None) -> dict[str, Any]:
+def parsed_settings(settings: list[str] | None) -> dict[str, Any]:
+    """What `-s key=value` options say. Raises `UsageError`."""
     from orchestrator.study_file import parse_setting
 
     return dict(parse_setting(text) for text in settings or [])

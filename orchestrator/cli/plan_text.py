@@ -77,9 +77,10 @@ def _resources(study: Study, plan: Plan) -> str:
     from cluster.local import usable_cpus
 
     wanted = study.file.resources
-    places = max(1, int(usable_cpus() / wanted.cpus))
+    places = max(1, int(usable_cpus() / wanted.cpus) // wanted.ranks)
     places = min(places, wanted.max_concurrent or places)
-    text = f"each takes {wanted.cpus:g} CPU, {wanted.gpus:g} GPU: {places} at once here"
+    ranks = f"{wanted.ranks} ranks of " if wanted.ranks > 1 else ""
+    text = f"each takes {ranks}{wanted.cpus:g} CPU, {wanted.gpus:g} GPU: {places} at once here"
     times = [
         item.record.outcome.finished_at_s - item.record.outcome.started_at_s
         for item in plan.trials

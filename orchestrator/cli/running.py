@@ -14,6 +14,7 @@ from orchestrator.cli.options import (
     Preset,
     Settings,
     StudyName,
+    To,
     known_study,
     load_study,
     print_json,
@@ -48,6 +49,7 @@ def run(
     same_code: Annotated[
         bool, typer.Option("--same-code", help="Known under other source code does not count.")
     ] = False,
+    to: To = None,
     as_json: AsJson = False,
 ) -> None:
     """Run what is missing of a study, then give its verdict. Running again resumes."""
@@ -61,6 +63,7 @@ def run(
         limit=limit,
         again=True if everything else tuple(again or ()) or False,
         same_code=same_code,
+        to=to,
     )
 
 
@@ -70,10 +73,11 @@ def retry(
     preset: Preset = None,
     home: HomeFolder = None,
     only: Only = None,
+    to: To = None,
     as_json: AsJson = False,
 ) -> None:
     """Run the failed trials of a study again (and what else is missing)."""
-    _run(known_study(study, settings, preset, home), as_json, only=only or (), retry=True)
+    _run(known_study(study, settings, preset, home), as_json, only=only or (), retry=True, to=to)
 
 
 def _run(study: Study, as_json: bool, **options: Any) -> None:
@@ -110,7 +114,7 @@ def _print(result: RunReport, console: Any) -> None:
     from rich.console import Console
 
     from orchestrator.progress import duration
-    from orchestrator.publishing import reproduce_command
+    from orchestrator.publishing import place_of, reproduce_command
     from orchestrator.report.terminal import render_verdict
 
     plan, out = result.plan, Console(highlight=False)
@@ -121,7 +125,9 @@ def _print(result: RunReport, console: Any) -> None:
     if result.telemetry_left:
         why = next(iter(result.telemetry_left.values())).splitlines()[0][:160]
         count = len(result.telemetry_left)
-        console.print(f"MLflow lacks {count} runs for now ({why}); nothing is lost.", markup=False)
+        place = place_of(result.study.home)
+        told = f"{place} lacks {count} runs for now ({why}); nothing is lost (orrery publish)."
+        console.print(told, markup=False)
     counts = ", ".join(f"{count} {state}" for state, count in sorted(plan.counts.items()))
     spent = duration(result.seconds)
     console.print(f"{result.study.instance}: {counts}; {result.ran} ran now, in {spent}")

@@ -78,12 +78,13 @@ def one_line(error: BaseException) -> str:
 
 
 def _shortened(text: str) -> str:
-    """The first line that says anything, without terminal colours; of Ray's tracebacks the last."""
+    """The first line that says anything, without terminal colours; of Ray's tracebacks the last,
+    without the module of the error."""
     plain = (re.sub(r"\x1b\[[0-9;]*m", "", line).strip() for line in text.splitlines())
     lines = [line for line in plain if line and not line.startswith("Failure #")]
     first = next(iter(lines), "")
     if first.startswith("ray::"):
-        first = lines[-1]
+        first = re.sub(r"^(?:\w+\.)+(?=\w+: )", "", lines[-1])
     return first if len(first) <= CAUSE_LENGTH else first[: CAUSE_LENGTH - 1] + "…"
 
 

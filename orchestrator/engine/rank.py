@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import msgspec
-
+from orchestrator.engine.episode import episode_facts, first_claimed_at_s
 from orchestrator.engine.ticket import Ticket
 from orchestrator.records import Provenance
 from telemetry import Emitter, spool_path
 from telemetry.emitter import Push
+from telemetry.system_metrics import SYSTEM_REDUCERS, SystemMetrics
 from workloads.contract import (
     Checkpoints,
     Reporter,
@@ -54,10 +54,14 @@ def run_rank(
         attempt=place.attempt,
         rank=place.rank,
         ranks=place.ranks,
-        reducers={name: metric.reducer for name, metric in workload.metrics.items()},
+        reducers={
+            **SYSTEM_REDUCERS,
+            **{name: metric.reducer for name, metric in workload.metrics.items()},
+        },
         push=push,
     ) as emitter:
-        emitter.context(_facts(ticket, provenance))
+        facts = episode_facts(ticket, place.attempt, place.ranks, workload, config, provenance)
+        emitter.context(facts)
         context = TrialContext(
             identity=ticket.identity,
             label=ticket.label,
@@ -70,16 +74,5 @@ def run_rank(
             rank=place.rank,
             ranks=place.ranks,
         )
-        return workload.run(config, context)
-
-
-def _facts(ticket: Ticket, provenance: Provenance) -> dict[str, Any]:
-    return {
-        "study": ticket.study,
-        "arm": ticket.arm,
-        "replicate": ticket.replicate,
-        "seed": ticket.seed,
-        "workload": ticket.workload,
-        "config": ticket.config,
-        "provenance": msgspec.to_builtins(provenance),
-    }
+        with SystemMetrics(emitter, first_claimed_at_s(place.attempt_folder.parent)):
+            return workload.run(config, context)

@@ -25,6 +25,8 @@ class Ticket(msgspec.Struct, frozen=True):
     observed: dict[str, Any]
     outcome_number: int
     provenance: Provenance
+    ranks: int = 1
+    """How many processes train it together."""
     time_limit_s: float | None = None
     afresh: bool = False
     """Computes again what is known: checkpoints that led to another outcome are not read."""

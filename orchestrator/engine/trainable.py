@@ -11,6 +11,8 @@ import msgspec
 from ray import tune
 
 from orchestrator.engine.failures import one_line
+from orchestrator.engine.job import RankLost, run_here
+from orchestrator.engine.ranks import Ranks
 from orchestrator.engine.ticket import Ticket
 from orchestrator.engine.worker import AttemptFailed, Pruned, run_attempt
 from orchestrator.errors import BusyError
@@ -30,12 +32,15 @@ class _Told:
 
 
 class AttemptTrainable(tune.Trainable):  # type: ignore[misc]
-    """Runs an attempt in a thread that waits at each report until Tune says go on or stop."""
+    """Runs an attempt in a thread that waits at each report until Tune says go on or stop.
+
+    One rank runs in that thread; several run in actors of their own, which the thread watches.
+    """
 
     _thread: threading.Thread | None
 
     def setup(self, config: dict[str, Any], push: Push | None = None) -> None:
-        self._push = push
+        self._push, self._ranks = push, Ranks()
         self._take(config)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
@@ -58,6 +63,7 @@ class AttemptTrainable(tune.Trainable):  # type: ignore[misc]
 
     def cleanup(self) -> None:
         self._stop_thread()
+        self._ranks.stop()
 
     def _take(self, config: dict[str, Any]) -> None:
         self._ticket = msgspec.json.decode(config[TICKET], type=Ticket)
@@ -68,13 +74,14 @@ class AttemptTrainable(tune.Trainable):  # type: ignore[misc]
 
     def _run(self) -> None:
         try:
-            state = run_attempt(self._ticket, self._report, self._push)
+            launch = self._ranks if self._ticket.ranks > 1 else run_here
+            state = run_attempt(self._ticket, self._report, self._push, launch)
             self._told.put(_Told({**self._last, "done": True, "state": state}))
         except BusyError as error:
             self._told.put(_Told({"done": True, "state": "busy", "cause": str(error)}))
         except OSError as error:  # before it was claimed: the disk refuses
             self._told.put(_Told({"done": True, "state": "refused", "cause": one_line(error)}))
-        except AttemptFailed as error:
+        except (AttemptFailed, RankLost) as error:
             self._told.put(_Told(error=error))
         except BaseException as error:
             self._told.put(_Told(error=RuntimeError(f"{type(error).__name__}: {error}")))

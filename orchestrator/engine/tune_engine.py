@@ -79,7 +79,12 @@ class TuneEngine:
         bundle = {"CPU": self.resources.cpus, "GPU": self.resources.gpus}
         if self.resources.memory_gib:
             bundle["memory"] = self.resources.memory_gib * 2**30
-        return tune.PlacementGroupFactory([bundle])
+        if self.resources.ranks == 1:
+            return tune.PlacementGroupFactory([bundle])
+        # Tune drops an empty first bundle, and its worker then takes nothing: bundle i is rank i's
+        return tune.PlacementGroupFactory(
+            [{}] + [dict(bundle) for _ in range(self.resources.ranks)]
+        )
 
     def _scheduler(self, feed: Feed) -> Any:
         if self.scheduler is None:

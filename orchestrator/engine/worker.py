@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import logging
-import platform
 import shutil
-import sys
 import time
 import traceback
 from functools import lru_cache
@@ -23,7 +21,7 @@ from orchestrator.attempts import (
     outcomes,
 )
 from orchestrator.engine.failures import failure_of
-from orchestrator.engine.rank import RankPlace, run_rank
+from orchestrator.engine.job import Job, Launch, Ran, RankFailed, RankLost, run_here
 from orchestrator.engine.reports import Reports
 from orchestrator.engine.ticket import Ticket
 from orchestrator.engine.watching import watched
@@ -31,13 +29,12 @@ from orchestrator.errors import BusyError
 from orchestrator.home import Home, write_whole
 from orchestrator.identity import identity_config
 from orchestrator.ledger import record_identity
-from orchestrator.records import Failure, Outcome, Provenance, State, storable
+from orchestrator.records import Failure, Outcome, State, storable
 from orchestrator.score_files import write_scores
 from telemetry.emitter import Push
 from workloads.contract import (
     Input,
     Reporter,
-    Result,
     TrialStopped,
     Workload,
     WorkloadConfig,
@@ -64,10 +61,14 @@ class Pruned(TrialStopped):
     """The scheduler ended the trial for this study."""
 
 
-def run_attempt(ticket: Ticket, report: Reporter, push: Push | None = None) -> State:
+def run_attempt(
+    ticket: Ticket, report: Reporter, push: Push | None = None, launch: Launch = run_here
+) -> State:
     """Claims the next attempt, runs it, publishes its outcome. Gives the state it ended in.
 
-    Raises `BusyError` if the trial is another's, `AttemptFailed` once a failure is recorded.
+    `launch` runs the ranks: one in this process, or several elsewhere (`Ranks`). Raises `BusyError`
+    if the trial is another's, `AttemptFailed` once a failure is recorded, and `RankLost`, with no
+    end recorded: as with a worker that died, that is for whoever hands out the tickets.
     """
     home = Home(Path(ticket.home))
     folder = home.trial(ticket.identity)
@@ -86,16 +87,21 @@ def run_attempt(ticket: Ticket, report: Reporter, push: Push | None = None) -> S
         held.artifacts.mkdir(exist_ok=True)
         record_identity(home, ticket.identity, ticket.document)
         with watched(held, ticket.time_limit_s):
-            _run_held(ticket, held, workload, report, push)
+            _run_held(ticket, held, workload, report, push, launch)
         return "done"
     except Superseded as stop:
         raise BusyError(str(stop)) from stop
     except TrialStopped:
         held.finish("pruned")
         return "pruned"
+    except RankLost:
+        raise
+    except RankFailed as error:
+        _record_failure(held, error.failure, error.trace)
+        raise AttemptFailed(error.failure) from None
     except BaseException as error:
         failure = failure_of(error)
-        _record_failure(held, failure)
+        _record_failure(held, failure, traceback.format_exc())
         raise AttemptFailed(failure) from None
 
 
@@ -135,6 +141,7 @@ def _run_held(
     workload: Workload[Any],
     report: Reporter,
     push: Push | None,
+    launch: Launch,
 ) -> None:
     started = time.time()
     config = workload.Config.model_validate(ticket.config)
@@ -144,21 +151,11 @@ def _run_held(
     resumed = checkpoints.latest()
     before = resumed.path.parent.parent if resumed else None
     reports = Reports(report, workload.metrics, held.folder, before)
-    here = _here(ticket.provenance)
-    result = run_rank(
-        ticket,
-        RankPlace(held.folder, held.number),
-        workload,
-        config,
-        checkpoints=checkpoints,
-        report=reports,
-        provenance=here,
-        push=push,
-    )
+    ran = launch(Job(ticket, held, resumed, push), reports)
     _refuse_changed_inputs(ticket, workload, config)
     outcome = msgspec.structs.replace(
-        _outcome(ticket, held, result, started, resumed.step if resumed else None),
-        provenance=msgspec.structs.replace(here, code_digest="+".join(codes)),
+        _outcome(ticket, held, ran, started, resumed.step if resumed else None),
+        provenance=msgspec.structs.replace(ran.provenance, code_digest="+".join(codes)),
         reported=reports.last,
     )
     outcome = msgspec.structs.replace(outcome, metrics=reports.best() | outcome.metrics)
@@ -168,8 +165,9 @@ def _run_held(
 
 
 def _outcome(
-    ticket: Ticket, held: HeldAttempt, result: Result, started: float, resumed_at: int | None
+    ticket: Ticket, held: HeldAttempt, ran: Ran, started: float, resumed_at: int | None
 ) -> Outcome:
+    result = ran.result
     scores = write_scores(result.scores, held.folder / "scores.parquet")
     trial_folder = held.folder.parent
     return Outcome(
@@ -177,7 +175,7 @@ def _outcome(
         number=held.held.outcome_number,
         attempt=held.number,
         study=ticket.study,
-        provenance=_here(ticket.provenance),
+        provenance=ran.provenance,
         started_at_s=started,
         finished_at_s=time.time(),
         metrics={name: storable(value) for name, value in result.metrics.items()},
@@ -190,20 +188,9 @@ def _outcome(
     )
 
 
-def _here(provenance: Provenance) -> Provenance:
-    """What only the process that ran the trial can tell."""
-    device = "cpu"
-    torch = sys.modules.get("torch")
-    if torch is not None and torch.cuda.is_available():
-        device = torch.cuda.get_device_name()
-    return msgspec.structs.replace(
-        provenance, device=device, python=platform.python_version(), cpu=platform.machine()
-    )
-
-
-def _record_failure(held: HeldAttempt, failure: Failure) -> None:
+def _record_failure(held: HeldAttempt, failure: Failure, trace: str) -> None:
     try:
-        write_whole(held.folder / "error.txt", traceback.format_exc().encode())
+        write_whole(held.folder / "error.txt", trace.encode())
         held.finish("failed", failure)
     except OSError as error:  # the disk refuses: the process's end will tell
         logger.error("The failure of %s could not be recorded: %s", held.folder, error)

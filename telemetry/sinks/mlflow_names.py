@@ -6,7 +6,7 @@ import hashlib
 import posixpath
 import re
 
-from telemetry.runs import TrialEnd, TrialRun
+from telemetry.runs import StudyRun, TrialEnd, TrialRun
 
 # mlflow/utils/validation.py (3.17): MAX_ENTITY_KEY_LENGTH, MAX_PARAM_VAL_LENGTH, MAX_TAG_VAL_LENGTH
 KEY_CHARACTERS = 250
@@ -15,6 +15,8 @@ TAG_CHARACTERS = 8000
 ROWS_PER_BATCH = 1000
 
 INSTANCE_TAG = "orrery.study_instance"
+ORIGIN_TAG = "orrery.origin"
+"""`StudyRun.origin`: two homes that run the same study into one store keep apart by it."""
 TRIAL_TAG = "orrery.trial"
 END_TAG = "orrery.end"
 """`TrialEnd.mark`; the end stands whole in the store once the run's status is final too."""
@@ -39,28 +41,35 @@ STATUS = {
 
 
 def key(name: str) -> str:
-    """A metric or parameter key that MLflow takes: refused characters become ``_``.
+    """A metric, parameter or tag key that MLflow takes. Different names give different keys.
 
-    >>> key("eval/f1@k=3")
-    'eval/f1_k_3'
+    Refused characters become ``_``; a name that had to be changed ends with a digest of the whole.
+
+    >>> key("eval/f1")
+    'eval/f1'
+    >>> key("eval/f1@3")
+    'eval/f1_3-d5e875'
     """
     clean = posixpath.normpath(_REFUSED.sub("_", name).strip("/") or "_")
-    clean = clean.replace("..", "_") if clean.startswith("..") else clean
-    return _short(clean, KEY_CHARACTERS)
+    clean = "_" + clean.lstrip(".") if clean.startswith("..") or clean == "." else clean
+    if clean == name and len(name) <= KEY_CHARACTERS:
+        return name
+    digest = hashlib.sha256(name.encode()).hexdigest()[:6]
+    return f"{clean[: KEY_CHARACTERS - len(digest) - 1]}-{digest}"
 
 
 def value(text: str, limit: int) -> str:
-    """`text` cut to `limit` characters, with a digest of the whole at the cut."""
-    return _short(text, limit)
+    """`text` cut to `limit` characters, with a digest of the whole at the cut.
 
-
-def _short(text: str, limit: int) -> str:
+    NUL, which Postgres refuses, is replaced.
+    """
+    text = text.replace("\0", "\ufffd")
     if len(text) <= limit:
         return text
     return f"{text[: limit - 12]}--{hashlib.sha256(text.encode()).hexdigest()[:10]}"
 
 
-def trial_tags(instance: str, study: str, trial: TrialRun, end: TrialEnd | None) -> dict[str, str]:
+def trial_tags(study: StudyRun, trial: TrialRun, end: TrialEnd | None) -> dict[str, str]:
     """Every tag of a trial's run except the parent's; a factor never hides a tag of ours."""
     tags = {
         (f"factor.{name}" if name in _RESERVED or "." in name else name): str(level)
@@ -69,14 +78,16 @@ def trial_tags(instance: str, study: str, trial: TrialRun, end: TrialEnd | None)
     }
     tags |= trial.tags
     tags |= {
-        "study": study,
+        "study": study.name,
         "arm": trial.arm,
         "role": trial.role,
         "replicate": str(trial.replicate),
         "state": trial.state if end is None else end.state,
-        INSTANCE_TAG: instance,
+        INSTANCE_TAG: study.instance,
         TRIAL_TAG: trial.identity,
     }
+    if study.origin:
+        tags[ORIGIN_TAG] = study.origin
     if trial.label:
         tags["label"] = trial.label
     if trial.reused:
@@ -85,9 +96,12 @@ def trial_tags(instance: str, study: str, trial: TrialRun, end: TrialEnd | None)
             tags["owner"] = trial.owner
     if end is not None:
         tags |= end_tags(end)
-    return {
-        _short(name, KEY_CHARACTERS): _short(text, TAG_CHARACTERS) for name, text in tags.items()
-    }
+    return sendable(tags)
+
+
+def sendable(tags: dict[str, str]) -> dict[str, str]:
+    """Tags as MLflow takes them."""
+    return {key(name): value(text, TAG_CHARACTERS) for name, text in tags.items()}
 
 
 def end_tags(end: TrialEnd) -> dict[str, str]:
@@ -100,3 +114,18 @@ def end_tags(end: TrialEnd) -> dict[str, str]:
     if end.failure_cause is not None:
         tags["cause"] = end.failure_cause
     return tags
+
+
+def study_tags(study: StudyRun) -> dict[str, str]:
+    """Every tag of a study's run, its note among them."""
+    tags = {
+        **study.tags,
+        "study": study.name,
+        "state": study.state,
+        INSTANCE_TAG: study.instance,
+    }
+    if study.origin:
+        tags[ORIGIN_TAG] = study.origin
+    if study.note:
+        tags[NOTE_TAG] = study.note
+    return sendable(tags)

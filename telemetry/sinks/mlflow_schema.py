@@ -13,6 +13,8 @@ import sqlite3
 from contextlib import closing
 from pathlib import Path
 
+from telemetry.filesystem import is_local
+
 logger = logging.getLogger(__name__)
 
 
@@ -51,6 +53,22 @@ def is_whole(database: Path) -> bool:
         return "locked" in str(error)
     except sqlite3.DatabaseError:
         return False
+
+
+def set_journal(database: Path) -> None:
+    """Write-ahead logging on a local disk: readers do not hold up the writer, nor it them.
+
+    Elsewhere a rollback journal: the other needs memory that all its readers share, which a network
+    file system does not give. While another process has the database open, it stays as it is.
+    """
+    mode = "WAL" if is_local(database.parent) else "DELETE"
+    with closing(sqlite3.connect(database)) as connection:
+        (now,) = connection.execute("PRAGMA journal_mode").fetchone()
+        if now.upper() != mode:
+            try:
+                connection.execute(f"PRAGMA journal_mode={mode}")
+            except sqlite3.OperationalError as error:
+                logger.warning("%s keeps its journal mode %s: %s", database, now, error)
 
 
 def _migrate(database: Path) -> None:

@@ -28,6 +28,8 @@ from tests.conftest import ROOT
 
 QUICK = "tests.quick_workload:Quick"
 FRESH = "tests.quick_workload:FreshQuick"
+RANKED = "tests.quick_workload:RankedQuick"
+FRESH_RANKED = "tests.quick_workload:FreshRankedQuick"
 EVALUATED = "tests.quick_workload:EvaluatedQuick"
 
 PATIENCE_S = 120.0
@@ -96,6 +98,7 @@ def tickets(study: Study, selection: Selection = Selection()) -> list[Ticket]:  
             observed=dict(item.trial.observed),
             outcome_number=item.outcome_number,
             provenance=Provenance(code_digest=study.code_digest),
+            ranks=study.file.resources.ranks,
             afresh=item.afresh,
         )
         for item in study.plan(selection).to_run

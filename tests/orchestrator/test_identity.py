@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import string
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -27,7 +28,7 @@ from orchestrator.identity import (
 from orchestrator.ledger import record_identity
 from tests.orchestrator.quick_study import arm, finish, quick_study
 from tests.quick_workload import Extra, Quick, QuickConfig
-from workloads.contract import IdentityDefault, Input, Observed, WorkloadConfig
+from workloads.contract import IdentityDefault, Input, Observed, Workload, WorkloadConfig
 
 plain_data = st.recursive(
     st.none()
@@ -174,9 +175,10 @@ def test_what_a_nested_part_observes_is_asked_for_and_not_in_the_identity() -> N
         probe: Probe | None = Probe()
         questions: Annotated[int, Observed()] = 20
 
-    assert observed_config(Outer()) == {"probe.looks": 5, "questions": 20}
+    mode = {"telemetry": "standard"}
+    assert observed_config(Outer()) == {"probe.looks": 5, "questions": 20, **mode}
     assert identity_config(Outer(), by_name)["probe"] == {"width": 1}
-    assert observed_config(Outer(probe=None)) == {"questions": 20}
+    assert observed_config(Outer(probe=None)) == {"questions": 20, **mode}
     assert Quick().covers({"probe.looks": 5}, {"probe.looks": 4})
 
 
@@ -262,3 +264,15 @@ def test_a_file_that_was_edited_is_refused_and_the_field_is_named(home: Home) ->
     trial = study.trials()[0]
     with pytest.raises(IdentityMismatchError, match=r"config\.effect.*2\.0 there, 1\.0 asked"):
         record_identity(home, trial.identity, dict(trial.document))
+
+
+def test_a_denser_recording_covers_a_sparser_one_and_an_older_outcome_is_standard() -> None:
+    class Recorded(Quick):
+        def covers(self, observed: Mapping[str, object], asked: Mapping[str, object]) -> bool:
+            return Workload.covers(self, observed, asked)
+
+    covers = Recorded().covers
+    assert covers({}, {"telemetry": "standard"})
+    assert covers({"telemetry": "research"}, {"telemetry": "adaptive"})
+    assert not covers({"telemetry": "adaptive"}, {"telemetry": "research"})
+    assert not covers({}, {"telemetry": "adaptive"})

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from io import StringIO
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -157,11 +158,14 @@ def test_who_follows_tells_how_it_goes_until_the_driver_ends(
 
     out, told = console()
     seat.__enter__()
-    monkeypatch.setattr("orchestrator.driving.time.sleep", other_driver)
+    monkeypatch.setattr("orchestrator.driving.time", SimpleNamespace(sleep=other_driver))
     assert follow(study, out) is False
-    first, *counts = told.getvalue().splitlines()
+    first, *lines = told.getvalue().splitlines()
     assert "runs this study already: following it" in first
-    assert counts == ["4 planned", "1 done, 3 planned"]
+    assert [line.partition(" in ")[0] for line in lines] == [
+        "running: 0/4 done",
+        "done plain seed 0",
+    ]
 
 
 def test_who_follows_can_be_interrupted_and_leaves_the_driver_alone(
@@ -171,7 +175,7 @@ def test_who_follows_can_be_interrupted_and_leaves_the_driver_alone(
         raise KeyboardInterrupt
 
     with driver_seat(study):
-        monkeypatch.setattr("orchestrator.driving.time.sleep", ctrl_c)
+        monkeypatch.setattr("orchestrator.driving.time", SimpleNamespace(sleep=ctrl_c))
         assert follow(study, console()[0]) is True
         (seat,) = attempts(study.folder / "driver")
         assert seat.life() == "alive"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import math
 import shlex
 from pathlib import Path
 
@@ -12,7 +14,9 @@ from orchestrator.engine.worker import AttemptFailed, run_attempt
 from orchestrator.home import Home
 from orchestrator.running import _write_plan
 from orchestrator.tracing import find_trial, trace_trial
-from tests.orchestrator.quick_study import arm, finish, go_on, quick_study, tickets
+from telemetry import Emitter, spool_path
+from telemetry.dense import DenseRecorder
+from tests.orchestrator.quick_study import arm, finish, go_on, orrery, quick_study, tickets
 
 
 @pytest.fixture
@@ -78,6 +82,43 @@ def test_a_start_that_fits_several_is_refused(home: Home) -> None:
 def test_a_home_without_trials_says_so(tmp_path: object) -> None:
     with pytest.raises(UsageError, match="No trial"):
         trace_trial("abcdef", str(tmp_path))
+
+
+def test_causes_are_read_from_dense_traces_and_the_earliest_are_shown(
+    home: Home, failed: str
+) -> None:
+    assert "dense traces" not in trace_trial(failed, home.root).text()
+    _record_a_divergence(home.trial(failed))
+    told = trace_trial(failed, home.root)
+    first, second = told.causes
+    assert (first.rank, first.step, first.reason) == (1, 40, "loss_nonfinite")
+    assert (
+        "step 40: loss_nonfinite; first to change: gradient norm of mlp at step 37" in told.text()
+    )
+    assert (second.rank, second.batches) == (2, 0)
+    assert told.to_json()["causes"][0]["first"][0]["what"] == "gradient norm of mlp"
+    shown = orrery("trace", failed, "--json", cwd=home.root.parent, ORRERY_HOME=str(home.root))
+    assert json.loads(shown.stdout)["causes"] == told.to_json()["causes"]
+
+
+def _record_a_divergence(folder: Path) -> None:
+    """On rank 1 the gradient of a group grows, then the loss is NaN; rank 2 is killed at once."""
+    path = folder / "attempt-0000"
+    with (
+        Emitter(spool_path(path, 1), trial=folder.name, attempt=0, rank=1) as emitter,
+        DenseRecorder(emitter) as recorder,
+    ):
+        for step in range(1, 41):
+            recorder.batch(
+                step=step,
+                epoch=1,
+                batch_idx=step,
+                loss=math.nan if step == 40 else 1.0,
+                grad_norms={"mlp": 10.0 if step >= 37 else 1.0, "head": 1.0},
+            )
+    emitter = Emitter(spool_path(path, 2), trial=folder.name, attempt=0, rank=2)
+    DenseRecorder(emitter).batch(step=40, epoch=1, batch_idx=40, loss=math.inf)
+    emitter.flush()
 
 
 def test_a_trial_that_is_done_is_traced_too(home: Home) -> None:

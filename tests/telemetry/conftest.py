@@ -15,13 +15,9 @@ from telemetry import Emitter, MlflowSink, StudyRun, TrialEnd, TrialRun, spool_p
 
 
 @pytest.fixture(scope="session")
-def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def empty_store(mlflow_schema: Path) -> Path:
     """An MLflow database with its schema and nothing else."""
-    path = tmp_path_factory.mktemp("store") / "mlflow.db"
-    MlflowSink(f"sqlite:///{path}").prepare()
-    with sqlite3.connect(path) as connection:
-        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-    return path
+    return mlflow_schema
 
 
 @dataclass(frozen=True)

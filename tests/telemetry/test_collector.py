@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from cluster import Resources
 from telemetry import (
     Collector,
     Emitter,
@@ -22,6 +23,7 @@ from telemetry import (
     TrialEnd,
     TrialRun,
     publish_study,
+    read_events,
     spool_path,
     start_collector,
 )
@@ -199,12 +201,16 @@ def test_the_studys_own_run_is_brought_up_to_date(
 
 
 def test_a_killed_collector_actor_loses_and_doubles_nothing(
-    sink: MlflowSink, store: Any, study: StudyRun, trial: TrialRun, end: TrialEnd, emit: Emit
+    ray_session: Resources,
+    sink: MlflowSink,
+    store: Any,
+    study: StudyRun,
+    trial: TrialRun,
+    end: TrialEnd,
+    emit: Emit,
 ) -> None:
     import ray
 
-    if not ray.is_initialized():
-        ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False)
     collector = start_collector(sink, study, interval_s=0.05, settle_s=0.0)
     collector.register_trial(trial)
     emitter = emit(trial, push=collector.new_push(), interval_s=0.05)
@@ -232,3 +238,5 @@ def test_a_killed_collector_actor_loses_and_doubles_nothing(
     assert {row[2] for row in rows if row[0] == "a"} == {step / 7 for step in range(600)}
     assert publish_study(study, [(trial, end)], sink).complete == 1
     assert len(store.runs()) == 2
+    archived = [event.seq for event in read_events(trial.path / "events.parquet")]
+    assert sorted(archived) == list(range(602))

@@ -1,8 +1,14 @@
 from __future__ import annotations
 
 import errno
+import logging
 import os
+import shutil
+import subprocess
+import sys
+import threading
 import time
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -83,6 +89,41 @@ def test_on_a_full_disk_events_wait_and_are_written_later(
     assert marks == ["started", "thinned", "closed"]
     assert reader.unreadable == 0
     assert sum("can't be written" in record.message for record in caplog.records) == 1
+
+
+FILL_A_DISK = """
+import subprocess, sys
+from telemetry import Emitter, Metrics, SpoolReader
+path = sys.argv[1] + "/rank-0000.jsonl"
+emitter = Emitter(path, trial="t", attempt=0, interval_s=60)
+for step in range(3000):
+    emitter.metrics({"a": step / 7}, step=step)
+assert emitter.counters.write_errors >= 1, "the disk never was full"
+events = list(SpoolReader(path).read())
+assert 10 < len(events) < 2000, len(events)
+subprocess.run(["mount", "-o", "remount,size=8m", sys.argv[1]], check=True)
+emitter.close()
+reader = SpoolReader(path)
+events = list(reader.read())
+assert [e.seq for e in events] == list(range(3002))
+assert [e.payload.values["a"] for e in events[1:-1]] == [step / 7 for step in range(3000)]
+assert reader.unreadable == 0
+"""
+
+
+def test_a_real_disk_that_is_full_costs_one_warning_and_no_event(tmp_path: Path) -> None:
+    mount = f"mount -t tmpfs -o size=128k tmpfs {tmp_path}"
+    if shutil.which("unshare") is None or _in_a_namespace(mount).returncode:
+        pytest.skip("this process may not mount: a small file system can't be made")
+    done = _in_a_namespace(f'{mount} && exec {sys.executable} -c "$0" {tmp_path}', FILL_A_DISK)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.count("can't be written") == len(done.stderr.splitlines()) == 1
+
+
+def _in_a_namespace(*words: str) -> subprocess.CompletedProcess[str]:
+    """Runs a shell command with mounts of its own."""
+    command = ["unshare", "--mount", "sh", "-c", *words]
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
 
 
 def test_a_spool_that_cannot_be_made_holds_everything(tmp_path: Path) -> None:
@@ -170,3 +211,46 @@ def test_what_a_full_disk_held_at_the_end_is_written_when_there_is_space(
 def test_it_is_what_workloads_see(tmp_path: Path) -> None:
     emitter: TrialEmitter = Emitter(tmp_path / "rank-0000.jsonl", trial="t", attempt=0)
     emitter.metrics({"a": None}, step=1, epoch=0.5)
+
+
+def test_threads_that_record_at_once_lose_nothing_and_keep_the_order(tmp_path: Path) -> None:
+    path = tmp_path / "rank-0000.jsonl"
+    with Emitter(path, trial="t", attempt=0) as emitter:
+
+        def record(thread: int) -> None:
+            for step in range(500):
+                emitter.metrics({f"m{thread}": 1.0 * step}, step=step, epoch=0.5)
+
+        threads = [threading.Thread(target=record, args=(number,)) for number in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    events = list(SpoolReader(path).read())
+    assert [event.seq for event in events] == list(range(2002))
+    counts = Counter(
+        key for e in events if isinstance(e.payload, Metrics) for key in e.payload.values
+    )
+    assert counts == {f"m{number}": 500 for number in range(4)}
+
+
+def test_a_log_handler_that_records_events_is_not_locked_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    emitter = Emitter(tmp_path / "rank-0000.jsonl", trial="t", attempt=0, interval_s=60)
+
+    class Recording(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            emitter.metrics({"warnings": 1.0}, step=1)
+
+    disk = FullDisk(room=0)
+    monkeypatch.setattr("telemetry.spool.os.write", disk)
+    logger, handler = logging.getLogger("telemetry.emitter"), Recording()
+    logger.addHandler(handler)
+    try:
+        emitter.metrics({"a": 1.0}, step=0)
+    finally:
+        logger.removeHandler(handler)
+    disk.room = 1 << 20
+    emitter.close()
+    assert steps_of(tmp_path / "rank-0000.jsonl") == [0, 1]

@@ -3,12 +3,23 @@ from __future__ import annotations
 import errno
 import math
 import os
+import time
 from collections.abc import Callable
 
 import pytest
 
-from telemetry import Emitter, SpoolReader, TrialFold, TrialRun, fold, spool_path
-from telemetry.rowlog import PublishedSteps, Row, RowLog
+from telemetry import (
+    Emitter,
+    Event,
+    Metrics,
+    SpoolReader,
+    TrialFold,
+    TrialRun,
+    encode,
+    fold,
+    spool_path,
+)
+from telemetry.rowlog import Row, RowLog
 
 Emit = Callable[..., Emitter]
 
@@ -116,7 +127,12 @@ def test_a_partial_step_of_a_dead_attempt_is_taken_from_the_next_one(
     for rank in (0, 1):
         emit(trial, 1, rank=rank, ranks=2).metrics({"a": 4.0}, step=1)
     rows = TrialFold(trial.path, rank_timeout_s=-1).fold(ended=True)
-    assert table(rows) == {("a", 1): 4.0, ("a/spread", 1): 0.0}
+    assert table(rows) == {
+        ("a", 1): 4.0,
+        ("a/spread", 1): 0.0,
+        ("ranks/lag_ms", 1): table(rows)["ranks/lag_ms", 1],
+        ("ranks/slowest", 1): table(rows)["ranks/slowest", 1],
+    }
 
 
 def test_a_torn_row_log_is_repaired(trial: TrialRun, emit: Emit) -> None:
@@ -142,17 +158,6 @@ def test_two_folders_of_one_trial_log_each_row_once(trial: TrialRun, emit: Emit)
     one.fold()
     other.fold()
     assert len(table(RowLog(trial.path).read(0)[0])) == 6
-
-
-def test_published_steps_take_any_order() -> None:
-    steps = PublishedSteps()
-    assert [steps.add("a", step) for step in (5, 7, 6, 7, 5, 1)] == [True] * 3 + [False] * 2 + [
-        True
-    ]
-    assert ("a", 6) in steps
-    assert ("a", 8) not in steps
-    assert ("b", 6) not in steps
-    assert len(steps) == 4
 
 
 def test_ranks_that_are_read_in_pieces_are_still_reduced_whole(trial: TrialRun, emit: Emit) -> None:
@@ -186,3 +191,82 @@ def test_a_row_log_that_cannot_be_written_is_tried_again(
 def half_written(handle: int, data: bytes) -> None:
     os.write(handle, data[: len(data) // 2])
     raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def line(rank: int, time_ms: int, step: int, **values: float) -> bytes:
+    """A metrics event of a rank whose clock says `time_ms`."""
+    return encode(Event(2, "t", 0, rank, step, time_ms, Metrics({**values}), step)) + b"\n"
+
+
+def write_spool(trial: TrialRun, rank: int, ranks: int, *lines: bytes, closed: bool) -> None:
+    path = spool_path(trial.path / "attempt-0000", rank)
+    with Emitter(path, trial="t", attempt=0, rank=rank, ranks=ranks):
+        pass
+    first, last = path.read_bytes().splitlines(keepends=True)
+    path.write_bytes(b"".join([first, *lines, last if closed else b""]))
+
+
+def test_the_slowest_rank_of_each_step_is_named_and_by_how_much(trial: TrialRun) -> None:
+    clocks = {0: (1000, 2000), 1: (1250, 2000), 2: (1100, 2007)}
+    for rank, times in clocks.items():
+        lines = [line(rank, ms, step, a=1.0, b=2.0) for step, ms in enumerate(times)]
+        write_spool(trial, rank, 3, *lines, line(rank, 9000, 0, late=1.0), closed=True)
+    rows = {(row.key, row.step): row for row in fold(trial.path, ended=True)}
+    assert rows["ranks/slowest", 0].value == 1.0
+    assert rows["ranks/lag_ms", 0].value == 250.0
+    assert rows["ranks/slowest", 1].value == 2.0
+    assert rows["ranks/lag_ms", 1].value == 7.0
+    assert rows["ranks/lag_ms", 1].time_ms == 2000
+    assert rows["ranks/lag_ms", 1].ranks == 3
+    assert sum(key.startswith("ranks/") for key, _ in rows) == 4
+
+
+def test_one_rank_has_no_slowest(trial: TrialRun, emit: Emit) -> None:
+    emit(trial).metrics({"a": 1.0}, step=1)
+    assert set(table(fold(trial.path))) == {("a", 1)}
+
+
+def test_the_time_limit_of_a_rank_does_not_depend_on_its_hosts_clock(trial: TrialRun) -> None:
+    for rank, time_ms in ((0, 1_000), (1, 4_000_000_000_000)):  # 1970, 2096
+        write_spool(trial, rank, 3, line(rank, time_ms, 1, a=float(rank)), closed=False)
+    assert TrialFold(trial.path, rank_timeout_s=60).fold() == []
+    rows = TrialFold(trial.path, rank_timeout_s=-1).fold()
+    assert table(rows)["a", 1] == 0.5
+    assert {row.ranks for row in rows} == {2}
+
+
+def test_a_silent_rank_is_told_once_and_not_waited_for_until_it_speaks(
+    trial: TrialRun, emit: Emit, caplog: pytest.LogCaptureFixture
+) -> None:
+    ranks = [emit(trial, rank=rank, ranks=2) for rank in (0, 1)]
+    folding = TrialFold(trial.path, rank_timeout_s=0.5)
+    ranks[0].metrics({"a": 1.0}, step=1)
+    assert folding.fold() == []
+    assert folding.silent == 0
+    time.sleep(0.6)
+    assert table(folding.fold()) == {("a", 1): 1.0}
+    assert folding.silent == 1
+    ranks[0].metrics({"a": 2.0}, step=2)
+    assert table(folding.fold()) == {("a", 2): 2.0}
+    ranks[1].metrics({"a": 5.0}, step=3)
+    ranks[0].metrics({"a": 3.0}, step=3)
+    assert table(folding.fold())["a", 3] == 4.0
+    assert folding.silent == 0
+    assert [r.message for r in caplog.records if "no word from rank 1" in r.message]
+    assert len(caplog.records) == 1
+
+
+def test_metrics_by_seconds_say_nothing_of_training_steps(trial: TrialRun, emit: Emit) -> None:
+    ranks = [emit(trial, rank=rank, ranks=2) for rank in (0, 1)]
+    folding = TrialFold(trial.path)
+    ranks[0].metrics({"a": 1.0}, step=3)
+    ranks[1].metrics({"sys/memory_rss_mib": 100.0}, step=50)
+    assert folding.fold() == []
+    ranks[1].metrics({"a": 2.0}, step=3)
+    rows = folding.fold()
+    assert {row.key for row in rows} == {"a", "a/spread", "ranks/slowest", "ranks/lag_ms"}
+    ranks[0].metrics({"sys/memory_rss_mib": 100.0}, step=50)
+    assert {row.key for row in folding.fold()} == {
+        "sys/memory_rss_mib",
+        "sys/memory_rss_mib/spread",
+    }

@@ -35,6 +35,20 @@ def test_one_that_was_half_made_is_set_aside_and_made_anew(
     assert (tmp_path / "mlflow.db.damaged-1").exists()
 
 
+@pytest.mark.parametrize(("local", "mode"), [(True, "wal"), (False, "delete")])
+def test_it_is_written_ahead_on_a_local_disk_and_never_on_a_network_one(
+    local: bool, mode: str, empty_store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    database = tmp_path / "mlflow.db"
+    shutil.copy(empty_store, database)
+    with closing(sqlite3.connect(database)) as connection:  # as if made on the other kind
+        connection.execute(f"PRAGMA journal_mode={'delete' if local else 'wal'}")
+    monkeypatch.setattr(mlflow_schema, "is_local", lambda path: local)
+    MlflowSink(f"sqlite:///{database}").prepare()
+    with closing(sqlite3.connect(database)) as connection:
+        assert connection.execute("PRAGMA journal_mode").fetchone() == (mode,)
+
+
 def test_an_interrupted_migration_leaves_no_database(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,9 +1,14 @@
 from __future__ import annotations
 
 import math
+import subprocess
+import sys
+import textwrap
 from collections.abc import Callable
+from pathlib import Path
 
 import pyarrow.parquet as pq
+import pytest
 
 from telemetry import (
     Emitter,
@@ -13,6 +18,7 @@ from telemetry import (
     archive_events,
     fold,
     read_events,
+    rebuild_rows,
     spools_of,
 )
 
@@ -71,3 +77,100 @@ def test_archiving_again_leaves_the_file_alone(trial: TrialRun, emit: Emit) -> N
     before = path.stat().st_mtime_ns
     archive_events(trial.path)
     assert path.stat().st_mtime_ns == before
+
+
+def test_a_long_trial_has_more_row_groups_and_the_same_events_in_order(
+    trial: TrialRun, emit: Emit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("telemetry.parquet._BATCH_ROWS", 10)
+    monkeypatch.setattr("telemetry.parquet.GROUP_ROWS", 30)
+    for rank in (1, 0):
+        emitter = emit(trial, rank=rank, ranks=2)
+        for step in range(50):
+            emitter.metrics({"a": 1.0 * step}, step=step)
+        emitter.close()
+    path = archive_events(trial.path, remove_spools=True)
+    assert path is not None
+    late = emit(trial, 1)
+    late.metrics({"a": 9.0}, step=50)
+    archive_events(trial.path)
+    events = list(read_events(path))
+    places = [(e.tier, e.attempt, e.rank, e.seq) for e in events]
+    assert places == sorted(set(places))
+    assert len([e for e in events if isinstance(e.payload, Metrics)]) == 101
+    assert pq.ParquetFile(path).num_row_groups == 1 + 4
+
+
+def test_a_spool_that_is_out_of_order_is_archived_in_order(trial: TrialRun, emit: Emit) -> None:
+    emitter = emit(trial)
+    for step in range(4):
+        emitter.metrics({"a": 1.0}, step=step)
+    (spool,) = spools_of(trial.path)
+    lines = spool.path.read_bytes().splitlines(keepends=True)
+    spool.path.write_bytes(b"".join([*reversed(lines), lines[0]]))
+    path = archive_events(trial.path)
+    assert path is not None
+    assert [e.seq for e in read_events(path)] == [0, 1, 2, 3, 4]
+
+
+def test_archiving_takes_no_more_memory_for_more_events(tmp_path: Path) -> None:
+    code = """
+        import resource, sys
+        from pathlib import Path
+        from telemetry import Emitter, archive_events, spool_path
+        import telemetry.parquet as parquet
+        parquet.GROUP_ROWS = 10_000
+        folder, events = Path(sys.argv[1]), int(sys.argv[2])
+        emitter = Emitter(spool_path(folder / "attempt-0000", 0), trial="t", attempt=0)
+        for step in range(events):
+            emitter.metrics({"a/long/name/of/a/metric": 0.1 * step, "b": 2.0}, step=step)
+        emitter.close()
+        archive_events(folder)
+        print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+    """
+
+    def peak_mib(events: int) -> float:
+        words = [sys.executable, "-c", textwrap.dedent(code), str(tmp_path / f"t{events}")]
+        return float(subprocess.run([*words, str(events)], capture_output=True, check=True).stdout)
+
+    assert peak_mib(100_000) < peak_mib(20_000) + 30  # as objects they would take 100 more
+
+
+def logged(trial: TrialRun) -> list[tuple[str, int, int, float | None, int]]:
+    rows, _ = RowLog(trial.path).read(0)
+    return sorted((r.key, r.step, r.time_ms, r.value, r.ranks) for r in rows)
+
+
+def test_rows_are_rebuilt_from_the_file_alone(trial: TrialRun, emit: Emit) -> None:
+    for attempt in (0, 1):
+        for rank in range(3):
+            emitter = emit(trial, attempt, rank, ranks=3, reducers={"b": "max"})
+            for step in range(attempt * 20, 40 + attempt * 20):
+                emitter.metrics({"a": rank / 7 + step, "b": attempt * 100.0 + rank}, step=step)
+            emitter.close()
+    archive_events(trial.path, remove_spools=True)
+    before = logged(trial)
+    assert len(before) == 60 * 6
+    assert spools_of(trial.path) == []
+    (trial.path / "rows.jsonl").unlink()
+    assert rebuild_rows(trial.path) == len(before)
+    assert logged(trial) == before
+    assert rebuild_rows(trial.path) == 0
+    assert not list(trial.path.glob(".rebuild-*"))
+
+
+def test_rows_that_are_still_logged_stay_when_the_others_are_rebuilt(
+    trial: TrialRun, emit: Emit
+) -> None:
+    emitter = emit(trial)
+    for step in range(5):
+        emitter.metrics({"a": 1.0 * step}, step=step)
+    emitter.close()
+    archive_events(trial.path, remove_spools=True)
+    log = trial.path / "rows.jsonl"
+    before = logged(trial)
+    first = log.read_bytes().splitlines(keepends=True)[0]
+    log.write_bytes(first)
+    assert rebuild_rows(trial.path) == 4
+    assert logged(trial) == before
+    assert log.read_bytes().startswith(first)

@@ -77,7 +77,7 @@ def test_a_finished_trial_is_one_run_with_all_it_measured(
     rows = store.rows()
     assert [row for row in rows if row[0] != "train/loss"] == [
         ("best/f1", 0, 63.0, 0),
-        ("eval/f1_3", 3, 0.0, 0),
+        ("eval/f1_3-d5e875", 3, 0.0, 0),
         ("final/f1", 0, 61.5, 0),
         ("train/grad", 3, 0.0, 1),
         ("train/x", 3, sys.float_info.max, 0),

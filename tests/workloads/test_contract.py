@@ -47,6 +47,16 @@ class TestLatentLora(WorkloadContract):
         "checkpoint_steps": 3,
         "lora": {"rank": 2, "alpha": 4, "layers": 2},
     }
+    config_ranks: ClassVar[Mapping[str, Any]] = {
+        **config_b,
+        "answer_loss_prompts": 5,
+        "dropout": 0.0,
+        "lora": {"rank": 2, "alpha": 4, "layers": 2, "dropout": 0.0},
+    }
+
+    @pytest.mark.slow
+    def test_two_ranks_come_to_what_one_process_comes_to(self) -> None:
+        super().test_two_ranks_come_to_what_one_process_comes_to()
 
 
 # -- breaches that the suite must find ------------------------------------------------------------

@@ -23,12 +23,16 @@ from workloads.latent_lora.losses import (
 )
 from workloads.latent_lora.pca import PCA
 from workloads.latent_lora.prompts import Batch
+from workloads.latent_lora.shares import Share
 from workloads.training import seeded
 
 
 @dataclass(frozen=True)
 class StepLosses:
-    """The losses of one batch; a loss of weight 0 is None, since it was not computed."""
+    """The losses of one batch; a loss of weight 0 is None, since it was not computed.
+
+    Of several ranks, each has its share: the mean over ranks is the value of the whole batch.
+    """
 
     total: torch.Tensor
     parts: Reconstruction
@@ -81,11 +85,17 @@ class Reader(nn.Module):
         return rms_match(rebuilt, originals) if self.config.rms_match else rebuilt
 
     def forward(
-        self, batch: Batch, step: int, rank: int = 0, answer_prompts: int | None = None
+        self,
+        batch: Batch,
+        step: int,
+        rank: int = 0,
+        answer_prompts: int | None = None,
+        share: Share | None = None,
     ) -> StepLosses:
         """The losses of training step `step`, with dropout from that step's own streams.
 
-        Losses on answers read the first `answer_prompts` prompts of the batch (None: all).
+        Losses on answers read the first `answer_prompts` prompts of the batch (None: all). `share`
+        is given where other ranks read the rest of the batch.
         """
         config = self.config
         originals = self.embed(batch.ids)
@@ -93,6 +103,8 @@ class Reader(nn.Module):
             rebuilt = self.rebuild(originals)
         parts = reconstruction(rebuilt, originals, batch.mask)
         total = reconstruction_loss(parts, config.cosine_weight, config.mse_weight)
+        if share is not None:
+            total, parts = total * share.tokens, share.of_parts(parts)
         if not config.answer_tokens:
             return StepLosses(total, parts, None, None, None)
 
@@ -106,14 +118,17 @@ class Reader(nn.Module):
         first = k_token = divergence = None
         if config.first_token_ce_weight:
             first = first_token_ce(logits, answers, mask)
+            first = first if share is None else first * share.answers
             total = total + config.first_token_ce_weight * first
         if config.k_token_ce_weight:
             k_token = k_token_ce(logits, answers, mask)
+            k_token = k_token if share is None else k_token * share.answer_tokens
             total = total + config.k_token_ce_weight * k_token
         if config.kd_weight:
             divergence = distillation(
                 logits, self.teacher_logits(batch), mask, config.kd_temperature
             )
+            divergence = divergence if share is None else divergence * share.answer_tokens
             total = total + config.kd_weight * divergence
         return StepLosses(total, parts, first, k_token, divergence)
 

@@ -10,11 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from telemetry.contracts import HostSnapshot
+from telemetry.dense import DenseRecorder
 from workloads.contract import TrialContext
 from workloads.latent_lora.config import LatentLoraConfig
 from workloads.latent_lora.diagnostics import Diagnostics
 from workloads.latent_lora.prompts import Split
 from workloads.latent_lora.reader import Reader, StepLosses
+from workloads.latent_lora.shares import share_of
 from workloads.training import checkpointing, generator, is_finite
 
 if TYPE_CHECKING:
@@ -40,7 +43,8 @@ class Trained:
 class Progress:
     """Where training is: `step` optimizer steps done, `batch` of them in epoch `epoch`.
 
-    `sums` and `count` are the running epoch's; `means` those of the last whole epoch.
+    `sums` and `count` are the running epoch's; `means` those of the last whole epoch. `telemetry`
+    is what dense recording goes on from; checkpoints of an earlier release have none.
     """
 
     step: int = 0
@@ -49,6 +53,7 @@ class Progress:
     sums: dict[str, float] = field(default_factory=lambda: defaultdict(float))
     count: int = 0
     means: dict[str, float] = field(default_factory=dict)
+    telemetry: dict[str, Any] = field(default_factory=dict)
 
     def add(self, values: Mapping[str, float]) -> None:
         """Counts one more step with these values."""
@@ -69,6 +74,7 @@ class Progress:
             "sums": dict(self.sums),
             "count": self.count,
             "means": self.means,
+            "telemetry": self.telemetry,
         }
 
 
@@ -95,6 +101,7 @@ class Trainer:
         self.steps = self.steps_per_epoch * self.config.epochs
         optimizer = torch.optim.AdamW(_groups(reader), fused=True)
         self.model, self.optimizer = accelerator.prepare(reader, optimizer)
+        self.recorder: DenseRecorder
 
     def run(
         self,
@@ -102,9 +109,23 @@ class Trainer:
         glance: Callable[[int], None],
     ) -> Trained:
         """Trains from the newest checkpoint, or from the start, to the last step."""
+        with DenseRecorder(
+            self.context.emitter,
+            self.config.telemetry,
+            model=self.reader,
+            groups=_parts(self.reader),
+        ) as self.recorder:
+            return self._run(after_epoch, glance)
+
+    def _run(
+        self,
+        after_epoch: Callable[[int, int, Mapping[str, float]], Mapping[str, float | None]],
+        glance: Callable[[int], None],
+    ) -> Trained:
         saved = checkpointing.restore(self.accelerator, self.context.checkpoints)
         progress = Progress(**saved) if saved else Progress()
         if saved:
+            self._resume_recorder(progress.telemetry)
             self.diagnostics.log(f"continues after step {progress.step} of {self.steps}")
         while progress.epoch < self.config.epochs:
             for indices in self._batches(progress):
@@ -116,11 +137,27 @@ class Trainer:
                 progress.add(values)
                 self._record(progress, values, len(indices))
                 self._between(progress, glance)
+            progress.sums = self._over_ranks(progress.sums)
             progress.end_epoch()
             reported = after_epoch(progress.step, progress.epoch, progress.means)
+            self._end_epoch(progress, reported)
             self._save(progress)
             self.context.report(progress.step, reported)
         return Trained(progress.step, progress.means, diverged=False)
+
+    def _resume_recorder(self, state: Mapping[str, Any]) -> None:
+        """Rank 0 wrote the state: its averages serve all ranks, an open window is its own."""
+        main = self.accelerator.is_main_process
+        self.recorder.restore(state if main else {**state, "window": None})
+
+    def _end_epoch(self, progress: Progress, reported: Mapping[str, float | None]) -> None:
+        """Tells the recorder; the dev split's F1, in points, stands for accuracy."""
+        host = HostSnapshot(
+            epoch=progress.epoch,
+            train_loss=progress.means.get("loss"),
+            val_accuracy=reported.get("eval/f1"),
+        )
+        self.recorder.epoch(host, step=progress.step)
 
     def _batches(self, progress: Progress) -> Iterator[list[int]]:
         """What is left of the epoch's batches, in the order of the stream `order/<epoch>`."""
@@ -133,16 +170,29 @@ class Trainer:
     def _step(self, indices: list[int], step: int) -> dict[str, float] | None:
         """One optimizer step; its values, or None (and unchanged weights) if one isn't finite."""
         rank, ranks = self.accelerator.process_index, self.accelerator.num_processes
-        mine = indices[rank::ranks] or indices[:1]
-        batch = self.train_split.batch(
-            mine, self.config.answer_tokens, device=self.accelerator.device
-        )
-        limit = self.config.answer_loss_prompts
-        answer_prompts = None if limit is None else math.ceil(limit / ranks)
-        losses: StepLosses = self.model(batch, step, rank, answer_prompts)
+        k, answer_prompts, part = self.config.answer_tokens, self.config.answer_loss_prompts, None
+        if ranks > 1:
+            part = share_of(
+                self.train_split,
+                indices,
+                rank,
+                ranks,
+                answer_tokens=k,
+                answer_prompts=answer_prompts,
+            )
+            indices, answer_prompts = part.indices, part.answer_prompts
+        batch = self.train_split.batch(indices, k, device=self.accelerator.device)
+        losses: StepLosses = self.model(batch, step, rank, answer_prompts, part)
         self.accelerator.backward(losses.total)
         norm = self.accelerator.clip_grad_norm_(self.model.parameters(), self.config.grad_clip)
         values = self._values(losses) | {"grad_norm": float(norm)}
+        self.recorder.batch(
+            step=step + 1,
+            epoch=step // self.steps_per_epoch + 1,
+            batch_idx=step % self.steps_per_epoch,
+            loss=values["loss"],
+            grad_norm=values["grad_norm"],
+        )
         # The gradients, and so their norm, are the same on every rank: all ranks stop together.
         if not is_finite(values if ranks == 1 else {"grad_norm": float(norm)}):
             self.optimizer.zero_grad(set_to_none=True)
@@ -174,6 +224,7 @@ class Trainer:
         epoch = progress.step / self.steps_per_epoch
         emitted = {f"train/{name}": value for name, value in values.items()}
         self.context.emitter.metrics(emitted, step=progress.step, epoch=epoch)
+        values = self._over_ranks(values)
         renamed = {**values, "recon_cosine_sim": values["recon_cosine"]}
         self.diagnostics.record(
             "train_step",
@@ -200,15 +251,27 @@ class Trainer:
             self._save(progress)
 
     def _save(self, progress: Progress) -> None:
+        progress.sums = self._over_ranks(progress.sums)  # whole for any number of ranks
+        progress.telemetry = self.recorder.to_state()
         checkpointing.save(
             self.accelerator, self.context.checkpoints, progress.step, progress.to_json()
         )
 
-    @staticmethod
-    def _means(progress: Progress) -> dict[str, float]:
+    def _means(self, progress: Progress) -> dict[str, float]:
         if not progress.count:
             return progress.means
-        return {name: total / progress.count for name, total in progress.sums.items()}
+        sums = self._over_ranks(progress.sums)
+        return {name: total / progress.count for name, total in sums.items()}
+
+    def _over_ranks(self, shares: Mapping[str, float]) -> dict[str, float]:
+        """The ranks' shares as values of the whole batch. All ranks call it."""
+        if self.accelerator.num_processes == 1 or not shares:
+            return dict(shares)
+        mine = torch.tensor(
+            list(shares.values()), dtype=torch.float64, device=self.accelerator.device
+        )
+        whole = self.accelerator.reduce(mine, reduction="mean").tolist()
+        return dict(zip(shares, whole, strict=True))
 
 
 def _groups(reader: Reader) -> list[dict[str, Any]]:
@@ -218,6 +281,15 @@ def _groups(reader: Reader) -> list[dict[str, Any]]:
     if len(reader.lora):
         groups.append((list(reader.lora.values()), config.lora_learning_rate))
     return [{"params": params, "lr": rate, "peak": rate} for params, rate in groups]
+
+
+def _parts(reader: Reader) -> dict[str, list[torch.nn.Parameter]]:
+    """What dense recording tells apart: the adapter's modules, what is the adapter's own, LoRA."""
+    parts: dict[str, list[torch.nn.Parameter]] = {}
+    for name, parameter in reader.adapter.named_parameters():
+        module = name.partition(".")[0] if "." in name else "(own)"
+        parts.setdefault(f"adapter.{module}", []).append(parameter)
+    return {**parts, **({"lora": list(reader.lora.values())} if len(reader.lora) else {})}
 
 
 def _gpu_memory(device: torch.device) -> int | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from workloads.contract import Result, TrialContext
 from workloads.errors import DivergedError
@@ -21,6 +21,7 @@ from workloads.latent_lora.pca import fit_pca, token_counts
 from workloads.latent_lora.prompts import pad_left
 from workloads.latent_lora.reader import Reader
 from workloads.latent_lora.training import Trained, Trainer
+from workloads.training import stream_seed
 from workloads.training.acceleration import accelerated
 from workloads.training.process import deterministic_process
 
@@ -136,9 +137,25 @@ class _Trial:
             "pca_explained": self.reader.pca.explained,
             "device": str(self.accelerator.device),
         }
-        self.context.emitter.context(facts)
+        self.context.emitter.context({**facts, **self._origin()})
         self.diagnostics.record("config", config=self.config.model_dump(mode="json"), **facts)
         self.diagnostics.log(f"{self.context.label}: {facts}")
+
+    def _origin(self) -> dict[str, Any]:
+        """Which model it is, and the seed of every random stream that a seed has of its own.
+
+        A dropout stream is made anew for each step and rank; its name says from what.
+        """
+        seed, model = self.context.seed, self.reader.language_model
+        streams = [f"order/{epoch}" for epoch in range(self.config.epochs)]
+        streams += ["adapter/init", *(["lora/init"] if self.config.lora else [])]
+        return {
+            "host_architecture": type(model).__name__,
+            "host_params": _count(model.parameters()) - _count(self.reader.lora.values()),
+            "torch_seed": stream_seed(seed, "adapter/init"),
+            "seeds": {name: stream_seed(seed, name) for name in streams},
+            "streams_by_step": ["adapter/dropout/<step>/<rank>", "lora/dropout/<step>/<rank>"],
+        }
 
     def _record_full(self, evaluation: Evaluation, step: int) -> None:
         self.diagnostics.record(

@@ -1,13 +1,15 @@
 """Saves and restores a trial's training state, so that a killed trial continues bit for bit.
 
 Weights are safetensors, optimizer and scheduler Accelerate's own files, and progress (which epoch,
-which batch, running sums) is JSON. Random numbers need no place: streams are keyed by step.
+which batch, running sums) is JSON. Random numbers need no place: streams are keyed by step. Nothing
+in it tells how many ranks made it: any number of ranks goes on from it.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -26,7 +28,7 @@ def save(
     Ranks hold the same weights and optimizer state (data parallel), so rank 0's are enough.
     """
     if accelerator.is_main_process:
-        with checkpoints.saving(step) as folder:
+        with checkpoints.saving(step) as folder, _unwrapped(accelerator):
             accelerator.save_state(str(folder), safe_serialization=True)
             (folder / PROGRESS).write_text(json.dumps(dict(progress), allow_nan=False))
     accelerator.wait_for_everyone()
@@ -40,6 +42,31 @@ def restore(accelerator: Accelerator, checkpoints: Checkpoints) -> dict[str, Any
     checkpoint = checkpoints.latest()
     if checkpoint is None:
         return None
-    accelerator.load_state(str(checkpoint.path))
+    with _unwrapped(accelerator):
+        accelerator.load_state(str(checkpoint.path))
     progress = json.loads((checkpoint.path / PROGRESS).read_text())
     return {**progress, "step": checkpoint.step}
+
+
+@contextmanager
+def _unwrapped(accelerator: Accelerator) -> Iterator[None]:
+    """Within the block, weights are saved and loaded under the model's own names.
+
+    Data parallelism wraps a model and so renames its weights, which one process does not.
+    """
+
+    def saving(models: list[Any], weights: list[Any], folder: str) -> None:
+        weights[:] = [accelerator.get_state_dict(accelerator.unwrap_model(one)) for one in models]
+
+    def loading(models: list[Any], folder: str) -> None:
+        models[:] = [accelerator.unwrap_model(one) for one in models]
+
+    hooks = (
+        accelerator.register_save_state_pre_hook(saving),
+        accelerator.register_load_state_pre_hook(loading),
+    )
+    try:
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()

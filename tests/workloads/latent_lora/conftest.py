@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from telemetry.contracts import Contract, DenseTrace
 from workloads.contract import Checkpoint, TrialContext
 from workloads.latent_lora.config import LatentLoraConfig
 
@@ -21,11 +22,18 @@ class RecordingEmitter:
 
     rows: list[tuple[int, dict[str, float | None]]] = field(default_factory=list)
     facts: dict[str, Any] = field(default_factory=dict)
+    dense: list[DenseTrace] = field(default_factory=list)
 
     def metrics(
         self, values: Mapping[str, float | None], *, step: int, epoch: float | None = None
     ) -> None:
         self.rows.append((step, dict(values)))
+
+    def snapshot(
+        self, contract: Contract, *, step: int | None = None, epoch: float | None = None
+    ) -> None:
+        if isinstance(contract, DenseTrace):
+            self.dense.append(contract)
 
     def trace(self, name: str, data: Mapping[str, Any], *, step: int, reason: str = "") -> None:
         pass

@@ -1,0 +1,174 @@
+"""What a home has on record of a trial: what it ran from, every metric row, its outcome."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from orchestrator.attempts import Attempt, attempts, outcomes
+from orchestrator.engine.episode import environment_path
+from orchestrator.errors import UsageError
+from orchestrator.home import Home
+from orchestrator.records import Claim, End, Outcome
+from telemetry import EpisodeContext
+from telemetry.parquet import events_in_order
+from telemetry.reduction import SECONDS_PREFIX, AttemptReduction
+from telemetry.rowlog import Row
+
+Rows = Mapping[tuple[int, str], float]
+"""(step, key) -> value, reduced over ranks."""
+
+OF_THE_MACHINE = (SECONDS_PREFIX, "ranks/")
+"""How the names of metrics begin that measure the machine; their steps may be seconds."""
+
+
+class CannotReplay(UsageError):
+    """What a replay needs is gone or has changed. Exit code 2."""
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """A trial's record. `context` is that of the attempt `attempt`, by its rank 0."""
+
+    home: Home
+    identity: str
+    attempt: int
+    context: EpisodeContext
+    claim: Claim | None
+    rows: Rows
+    outcome: Outcome | None
+    end: End | None
+    """How the last attempt that is compared ended, if it published nothing."""
+    tries: int
+    """How many attempts are compared."""
+
+    @property
+    def folder(self) -> Path:
+        return self.home.trial(self.identity)
+
+    @property
+    def document(self) -> dict[str, Any]:
+        """What the identity is the hash of. Raises `CannotReplay`."""
+        path = self.folder / "identity.json"
+        try:
+            read: dict[str, Any] = json.loads(path.read_bytes())
+        except (OSError, ValueError) as error:
+            raise CannotReplay(f"'{path}' cannot be read ({error}).") from error
+        return read
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """The resolved configuration. Raises `CannotReplay`."""
+        found = self.context.hyperparameters or self.context.facts.get("config")
+        if not isinstance(found, dict):
+            raise CannotReplay(f"{self.identity}: its context holds no configuration.")
+        return found
+
+    @property
+    def seed(self) -> int:
+        base = self.context.base_seed
+        return int(self.context.facts.get("seed", 0)) if base is None else base
+
+    @property
+    def ranks(self) -> int:
+        return int(self.context.facts.get("ranks", 1))
+
+    @property
+    def device(self) -> str | None:
+        """`cpu` or an accelerator's name; None if it was not told."""
+        told = self.outcome.provenance.device if self.outcome else None
+        named: str | None = told or self.context.facts.get("device")
+        return named
+
+    @property
+    def last_step(self) -> int:
+        """The last step that has a row; 0 if none has."""
+        return max((step for step, _ in self.rows), default=0)
+
+    @property
+    def code_digest(self) -> str | None:
+        named = self.claim.code_digest if self.claim else None
+        found: str | None = named or self.context.facts.get("code_digest")
+        return found
+
+    @property
+    def packages(self) -> Mapping[str, str] | None:
+        """Package -> version of its environment; None if no file tells."""
+        digest = (self.context.environment or {}).get("digest")
+        try:
+            read = environment_path(self.home.root, str(digest)).read_bytes()
+            return msgspec.json.decode(read, type=dict[str, str])
+        except (OSError, msgspec.MsgspecError):
+            return None
+
+
+def read_recorded(home: Home, identity: str, attempt: int | None = None) -> Recorded:
+    """All attempts together, as MLflow shows them, or the one named. Raises `CannotReplay`.
+
+    Where attempts overlap in steps, the first one's row counts.
+    """
+    folder = home.trial(identity)
+    tries = attempts(folder)
+    if attempt is not None:
+        chosen = [one for one in tries if one.number == attempt]
+        if not chosen:
+            there = ", ".join(str(one.number) for one in tries) or "none"
+            raise CannotReplay(f"{identity} has no attempt {attempt}. There are: {there}.")
+        tries = chosen
+    numbers = [one.number for one in tries]
+    rows, contexts = _read_events(folder, numbers)
+    source = next((one for one in reversed(tries) if one.number in contexts), None)
+    if source is None:
+        raise CannotReplay(
+            f"{identity}: no attempt has recorded what it ran from: its events are gone, or it "
+            "died before its first one."
+        )
+    published = [one for one in outcomes(folder) if attempt is None or one.attempt == attempt]
+    return Recorded(
+        home=home,
+        identity=identity,
+        attempt=source.number,
+        context=contexts[source.number],
+        claim=source.claim(),
+        rows=rows,
+        outcome=published[-1] if published else None,
+        end=_end(tries),
+        tries=len(tries),
+    )
+
+
+def _end(tries: list[Attempt]) -> End | None:
+    return tries[-1].end() if tries else None
+
+
+def _read_events(
+    folder: Path, numbers: list[int]
+) -> tuple[dict[tuple[int, str], float], dict[int, EpisodeContext]]:
+    """Rows and contexts of these attempts, from their events: nothing of the home is written."""
+    reductions = {number: AttemptReduction(number) for number in numbers}
+    found: dict[int, list[Row]] = {number: [] for number in numbers}
+    contexts: dict[int, EpisodeContext] = {}
+    for event in events_in_order(folder, (1, 2)):
+        reduction = reductions.get(event.attempt)
+        if reduction is None:
+            continue
+        if isinstance(event.payload, EpisodeContext):
+            before = contexts.get(event.attempt)
+            if event.rank == 0:
+                later = event.payload
+                contexts[event.attempt] = later if before is None else before.merged(later)
+        else:
+            found[event.attempt] += reduction.take(event)
+    for number, reduction in reductions.items():
+        found[number] += reduction.rest()
+    rows: dict[tuple[int, str], float] = {}
+    for number in sorted(found):
+        for row in found[number]:
+            if row.value is not None and not row.key.startswith(OF_THE_MACHINE):
+                rows.setdefault((row.step, row.key), row.value)
+    return rows, contexts

@@ -1,0 +1,177 @@
+"""Reads causes out of dense traces: what fired, at which step, and what had changed first."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from telemetry.contracts import BatchMetrics, DenseTrace
+from telemetry.dense.trigger import kind_of
+from telemetry.events import Event, Trace
+from telemetry.nonfinite import name_of
+
+LEAST_USUAL = 4
+"""Values without which nothing is said of what is usual."""
+BATCHES_BEFORE = 50
+GAP = 3
+"""A change holds on if no more than so many batches are back to usual in between."""
+
+
+@dataclass(frozen=True)
+class Change:
+    """A measure that left its usual range: `usual` is its median well before the trigger.
+
+    None if too little was recorded to know it; then the value is one that is not finite.
+    """
+
+    what: str
+    step: int
+    value: float
+    usual: float | None
+
+    def text(self) -> str:
+        usual = "" if self.usual is None else f"; usually {self.usual:.3g}"
+        return f"{self.what} at step {self.step} ({self.value:.3g}{usual})"
+
+    def to_json(self) -> dict[str, Any]:
+        """A value that JSON can't hold is the text nan, inf or -inf."""
+        finite = math.isfinite(self.value)
+        return {**asdict(self), "value": self.value if finite else name_of(self.value)}
+
+
+@dataclass(frozen=True)
+class Cause:
+    """One trigger of one rank. `batches`: how many the dense traces hold of it, 0 if none.
+
+    `first`: what changed first, all that did at the same step; None if too little was recorded.
+    """
+
+    attempt: int
+    rank: int
+    reason: str
+    step: int
+    batches: int
+    first: Sequence[Change] | None
+
+    def to_json(self) -> dict[str, Any]:
+        first = None if self.first is None else [change.to_json() for change in self.first]
+        return {**asdict(self), "first": first}
+
+    def text(self) -> str:
+        lines = f"attempt {self.attempt}, rank {self.rank}, step {self.step}: {self.reason}"
+        if not self.batches:
+            return f"{lines}; its process ended before the trace was written"
+        if self.first is None:
+            return f"{lines}; too few batches before it to say what changed first"
+        if not self.first:
+            return f"{lines}; nothing in the batches before it had changed"
+        named = "; ".join(change.text() for change in self.first[:3])
+        more = f" and {len(self.first) - 3} more" if len(self.first) > 3 else ""
+        return f"{lines}; first to change: {named}{more}"
+
+
+def root_causes(events: Iterable[Event]) -> list[Cause]:
+    """The triggers that dense traces tell of, in the order of attempts, ranks and steps.
+
+    A window whose process was killed left no trace but word that it had opened: it is named too.
+    """
+    batches: dict[tuple[int, int], dict[int, BatchMetrics]] = {}
+    fired: dict[tuple[int, int, int], str] = {}
+    traced: dict[tuple[int, int, int], int] = {}
+    for event in events:
+        rank, payload = (event.attempt, event.rank), event.payload
+        if isinstance(payload, DenseTrace):
+            seen = {one.step: one for one in payload.batch_metrics if one.step is not None}
+            batches.setdefault(rank, {}).update(seen)
+            if payload.trigger_step is not None:
+                place = (*rank, payload.trigger_step)
+                fired[place] = _joined(fired.get(place), payload.trigger_reason)
+                traced[place] = traced.get(place, 0) + len(payload.batch_metrics)
+        elif isinstance(payload, Trace) and _opens_window(payload) and event.step is not None:
+            fired.setdefault((*rank, event.step), payload.reason)
+    return [
+        Cause(
+            attempt,
+            rank,
+            fired[attempt, rank, step],
+            step,
+            traced.get((attempt, rank, step), 0),
+            first_changes(batches.get((attempt, rank), {}).values(), step),
+        )
+        for attempt, rank, step in sorted(fired)
+    ]
+
+
+def first_changes(batches: Iterable[BatchMetrics], step: int) -> list[Change] | None:
+    """What left its usual range first, on the way to `step`; None if too little was recorded.
+
+    Usual is what a measure did in the first half of the (at most 50) batches before. It has changed
+    when it is not finite, or outside of the range it had there and also more than twice, or less
+    than half, its median there; and when it stays so until `step`. Where too few batches came
+    before to know what is usual, only what is not finite has changed.
+    """
+    before = sorted((b for b in batches if b.step is not None and b.step <= step), key=_step)
+    before = before[-BATCHES_BEFORE - 1 :]
+    changes = [
+        change
+        for name in _measures(before)
+        if (change := _change(name, [(_step(one), _measure(one, name)) for one in before]))
+    ]
+    if not changes and len(before) < 2 * LEAST_USUAL:
+        return None
+    first = min((change.step for change in changes), default=None)
+    return [change for change in changes if change.step == first]
+
+
+def _change(name: str, series: Sequence[tuple[int, float | None]]) -> Change | None:
+    """Where a measure left its usual range for good; None if it did not."""
+    known = [(step, value) for step, value in series if value is not None]
+    usual = [value for _, value in known[: len(known) // 2] if math.isfinite(value)]
+    enough = len(usual) >= LEAST_USUAL
+    median = statistics.median(usual) if enough else None
+    found: Change | None = None
+    back = 0
+    for step, value in reversed(known[len(known) // 2 :] if enough else known):
+        more = median is not None and value > max(usual) and abs(value) > 2 * abs(median)
+        less = median is not None and value < min(usual) and abs(value) < abs(median) / 2
+        if more or less or not math.isfinite(value):
+            found, back = Change(name, step, value, median), 0
+        else:
+            back += 1
+            if back > GAP:
+                break
+    return found
+
+
+def _opens_window(trace: Trace) -> bool:
+    return trace.name == "dense_window" and trace.data.get("state") == "opened"
+
+
+def _measures(batches: Sequence[BatchMetrics]) -> list[str]:
+    """The names of what was measured; groups by their order in the model."""
+    groups = dict.fromkeys(name for batch in batches for name in batch.seed_grad_norms)
+    return ["loss", "accuracy", "gradient norm", *(f"gradient norm of {name}" for name in groups)]
+
+
+def _measure(batch: BatchMetrics, name: str) -> float | None:
+    plain = {"loss": batch.loss, "accuracy": batch.accuracy, "gradient norm": batch.host_grad_norm}
+    if name in plain:
+        return plain[name]
+    return batch.seed_grad_norms.get(name.removeprefix("gradient norm of "))
+
+
+def _step(batch: BatchMetrics) -> int:
+    assert batch.step is not None
+    return batch.step
+
+
+def _joined(known: str | None, reason: str) -> str:
+    """Reasons of a window's traces, each once, without that it was forced."""
+    reasons = [] if known is None else known.split(",")
+    for one in reason.split(","):
+        if one != "forced" and kind_of(one) not in map(kind_of, reasons):
+            reasons.append(one)
+    return ",".join(reasons)

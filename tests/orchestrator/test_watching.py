@@ -1,0 +1,443 @@
+"""What a watcher sees of a study: from its files alone, and only what is new of them."""
+
+from __future__ import annotations
+
+import math
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from threading import Thread
+
+import pytest
+
+from orchestrator import Study
+from orchestrator.driving import driver_seat
+from orchestrator.engine.worker import AttemptFailed, run_attempt
+from orchestrator.home import Home
+from orchestrator.planning import Selection
+from orchestrator.search_list import Learned, Proposal, SearchList
+from orchestrator.searching import proposal_arm
+from orchestrator.watching import Frame, Watcher
+from telemetry.contracts import (
+    CounterfactualMatrix,
+    DenseTrace,
+    FactoredAction,
+    HostSnapshot,
+    PolicySnapshot,
+    SlotSnapshot,
+)
+from tests.orchestrator.quick_study import (
+    EVALUATED,
+    arm,
+    finish,
+    go_on,
+    quick_study,
+    rule,
+    run_study,
+    tickets,
+    wait_until,
+    write_study,
+)
+from tests.orchestrator.watching import claim, drive_and_die, held, publish, study_of, trial_of
+
+
+@pytest.fixture
+def study(home: Home) -> Study:
+    return study_of(home)
+
+
+# -- a study before, while and after it runs -------------------------------------------------------
+
+
+def test_before_anything_ran_everything_is_planned_and_nothing_is_known(study: Study) -> None:
+    frame = Watcher(study).look()
+    assert (frame.state, frame.counts, frame.driver) == ("planned", {"planned": 4}, None)
+    assert [(a.arm, a.planned, a.done, a.mean, a.difference) for a in frame.arms] == [
+        ("plain", 2, 0, None, None),
+        ("better", 2, 0, None, None),
+    ]
+    assert (frame.elapsed_s, frame.left_s, frame.answer, frame.over) == (None, None, None, False)
+
+
+def test_arms_stand_against_the_baseline_and_a_tick_is_no_label(study: Study) -> None:
+    finish(study, Selection(only=("plain",)))
+    finish(study, Selection(only=("better",), limit=1))
+    plain, better = Watcher(study).look().arms
+    assert (plain.done, plain.difference, plain.ahead) == (2, None, False)
+    assert (better.done, better.planned) == (1, 2)
+    assert better.mean is not None
+    assert plain.mean is not None
+    assert better.difference == pytest.approx(better.mean - plain.mean)
+    assert better.ahead
+
+
+def test_a_control_never_gets_a_tick(home: Home) -> None:
+    study = study_of(home, arm("plain", "baseline"), arm("upper", "control", effect=50.0))
+    finish(study)
+    upper = Watcher(study).look().arms[1]
+    assert upper.difference is not None
+    assert upper.difference > 40
+    assert not upper.ahead
+
+
+def test_where_less_is_better_a_fall_is_ahead(home: Home) -> None:
+    lower = {**rule(), "direction": "lower"}
+    study = study_of(home, arm("plain", "baseline"), arm("a", effect=-5.0), verdict=lower)
+    finish(study)
+    assert Watcher(study).look().arms[1].ahead
+
+
+def test_a_study_that_is_over_has_its_verdicts_answer(study: Study) -> None:
+    finish(study)
+    frame = Watcher(study).look()
+    assert (frame.state, frame.over) == ("done", True)
+    assert frame.answer == study.verdict().answer
+
+
+def test_while_the_driver_lives_a_study_is_not_over(study: Study) -> None:
+    finish(study)
+    watcher = Watcher(study)
+    with driver_seat(study):
+        frame = watcher.look()
+        assert (frame.state, frame.over, frame.answer) == ("finishing", False, None)
+        assert frame.driver is not None
+        assert frame.elapsed_s is not None
+    assert watcher.look().state == "done"
+
+
+def test_a_study_whose_driver_died_is_stopped_and_says_how_to_go_on(
+    home: Home, tmp_path: Path
+) -> None:
+    path = write_study(tmp_path, quick_study(verdict=rule()))
+    drive_and_die(path, home)
+    frame = Watcher(Study.load(path, home=home.root)).look()
+    assert (frame.state, frame.driver, frame.over) == ("stopped", None, False)
+    assert frame.resume == f"orrery run {path}"
+
+
+def test_failed_trials_are_told_with_their_cause_and_end_the_study(home: Home) -> None:
+    study = study_of(home, arm("plain", "baseline"), arm("bad", fault="raise"), seeds=[0])
+    watcher = Watcher(study)
+    for ticket in tickets(study):
+        try:
+            run_attempt(ticket, go_on)
+        except AttemptFailed:
+            assert ticket.arm == "bad"
+    frame = watcher.look()
+    assert (frame.state, frame.counts) == ("failed", {"done": 1, "failed": 1})
+    (notice,) = frame.notices
+    assert notice.text == "bad seed 0 failed: user_error: ValueError: the walk fell off"
+    assert [(c.arm, c.state, c.cause) for c in frame.changes] == [
+        ("plain", "done", None),
+        ("bad", "failed", "user_error: ValueError: the walk fell off"),
+    ]
+
+
+def test_arms_that_share_a_trial_both_count_it(home: Home) -> None:
+    study = study_of(home, arm("plain", "baseline"), arm("same", effect=0.0), seeds=[0])
+    watcher = Watcher(study)
+    finish(study)
+    frame = watcher.look()
+    assert [(a.arm, a.done) for a in frame.arms] == [("plain", 1), ("same", 1)]
+    assert len(frame.changes) == 1
+
+
+def test_a_result_that_was_observed_less_widely_is_still_missing(home: Home) -> None:
+    finish(study_of(home, seeds=[0]))
+    wider = study_of(home, seeds=[0], base={"steps": 3, "questions": 50})
+    watcher = Watcher(wider)
+    assert watcher.look().counts == {"planned": 2}
+    finish(wider)
+    assert watcher.look().counts == {"done": 2}
+
+
+def test_a_retry_is_seen(home: Home) -> None:
+    study = study_of(home, arm("plain", "baseline", fault="raise", fault_times=1), seeds=[0])
+    (ticket,) = tickets(study)
+    with pytest.raises(AttemptFailed):
+        run_attempt(ticket, go_on)
+    watcher = Watcher(study)
+    assert watcher.look().counts == {"failed": 1}
+    finish(study, Selection(retry=True))
+    frame = watcher.look()
+    assert frame.counts == {"done": 1}
+    assert frame.notices == ()
+
+
+def test_files_that_cannot_be_read_are_an_alert_and_not_the_end(study: Study) -> None:
+    watcher = Watcher(study)
+    watcher.look()
+    finish(study, Selection(limit=1))
+    (folder,) = study.home.trials.iterdir()
+    (folder / "outcome-0000.json").write_text("{")
+    (notice,) = watcher.look().notices
+    assert (notice.kind, notice.level) == ("damaged", "critical")
+    assert "outcome-0000.json" in notice.text
+
+
+@pytest.mark.usefixtures("ray_session")
+def test_a_whole_run_is_seen_from_beside_it(mlflow_home: Home) -> None:
+    mapping = quick_study(
+        verdict=rule(), seeds=[0], base={"steps": 6, "step_s": 0.2}, workload=EVALUATED
+    )
+    watcher = Watcher(Study.load(mapping, home=mlflow_home.root))
+    seen: list[Frame] = []
+
+    def watch() -> None:
+        wait_until(lambda: seen.append(watcher.look()) or seen[-1].over, "the end of the study")
+
+    beside = Thread(target=watch)
+    beside.start()
+    report = run_study(mapping, mlflow_home)
+    beside.join()
+    running = [trial for frame in seen for trial in frame.running]
+    assert {"planned", "running", "done"} <= {frame.state for frame in seen}
+    assert {trial.arm for trial in running} == {"plain", "better"}
+    assert any(0 < (trial.step or 0) < 6 and trial.loss_name == "train/x" for trial in running)
+    assert report.verdict is not None
+    assert seen[-1].answer == report.verdict.answer
+    states = [(c.arm, c.state) for frame in seen for c in frame.changes]
+    assert Counter(states) == Counter(
+        (name, state) for name in ("plain", "better") for state in ("running", "done")
+    )
+
+
+def test_the_proposals_of_a_search_are_one_row_and_appear_as_they_are_made(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("orchestrator.watching.watcher.REPLAN_EVERY_S", 0.0)
+    design = {
+        "kind": "search",
+        "space": {"effect": {"uniform": [0.0, 1.0]}},
+        "budget": 2,
+        "metric": "train/x",
+        "arms": [arm("plain", "baseline")],
+    }
+    study = study_of(home, design=design, seeds=[0])
+    assert study.searching is not None
+    watcher = Watcher(study)
+    assert watcher.look().planned == 3
+    record = SearchList(study.folder)
+    study.folder.mkdir(parents=True)
+    for ordinal in (0, 1):
+        point = {"effect": 0.5 + 0.1 * ordinal}
+        (trial,) = study.maker.trials([proposal_arm(study.searching, ordinal, point)], ())
+        record.append(Proposal(ordinal, point, identity=trial.identity))
+        finish(study)
+        record.append(Learned(ordinal, 1.0))
+    frame = watcher.look()
+    rows = {a.arm: (a.done, a.planned, a.mean is None) for a in frame.arms}
+    assert rows == {"plain": (1, 1, False), "(proposals)": (2, 2, True), "winner": (0, 1, True)}
+    assert (frame.planned, frame.over) == (4, False)
+    finish(study)
+    frame = watcher.look()
+    assert [(c.arm, c.state) for c in frame.changes] == [("winner", "done")]
+    assert frame.over
+
+
+# -- what running trials say -----------------------------------------------------------------------
+
+
+def test_a_running_trial_shows_where_it_is_and_what_it_measured(study: Study) -> None:
+    watcher = Watcher(study)
+    with held(study, "plain") as trial:
+        for step in (1, 2, 3):
+            trial.emitter.metrics({"train/loss": 4.0 - step, "eval/f1": None}, step=step, epoch=1.5)
+        frame = watcher.look()
+        trial.emitter.metrics({"eval/f1": 0.0, "sys/cpu_percent": 50.0}, step=3)
+        (later,) = watcher.look().running
+    (now,) = frame.running
+    assert (frame.state, frame.driver) == ("running", None)  # another study's process runs it
+    assert (now.arm, now.step, now.epoch, now.attempt) == ("plain", 3, 1.5, 0)
+    assert (now.loss, now.loss_curve) == (1.0, (3.0, 2.0, 1.0))
+    assert (now.eval, now.cpu_percent, now.rss_mib) == (None, None, None)
+    assert (later.eval_name, later.eval) == ("eval/f1", 0.0)  # 0 was measured
+    assert later.cpu_percent == 50.0
+
+
+def test_ranks_are_counted_their_use_is_added_up_and_the_slowest_is_named(study: Study) -> None:
+    with held(study, "plain", ranks=3) as trial:
+        for step in (1, 2):
+            for rank, emitter in enumerate(trial.ranks):
+                if step == 1 or rank != 2:
+                    emitter.metrics({"train/loss": 10.0 * rank + step}, step=step)
+        for emitter in trial.ranks:
+            emitter.metrics({"sys/cpu_percent": 90.0, "sys/memory_rss_mib": 100.0}, step=30)
+        (now,) = Watcher(study).look().running
+    assert (now.ranks, now.slowest_rank, now.slowest_behind_steps) == (3, 2, 1)
+    assert (now.loss, now.step) == (2.0, 2)  # of rank 0
+    assert (now.cpu_percent, now.rss_mib) == (270.0, 300.0)
+
+
+def test_nan_on_any_rank_is_an_alert_that_stays_when_the_trial_is_done(study: Study) -> None:
+    watcher = Watcher(study)
+    with held(study, "plain", ranks=2) as trial:
+        trial.ranks[1].metrics({"train/loss": math.nan}, step=7)
+        (notice,) = watcher.look().notices
+        trial.publish(f1=1.0)
+    assert notice.text == "plain seed 0: train/loss is nan on rank 1 at step 7"
+    frame = watcher.look()
+    assert frame.counts["done"] == 1
+    assert [(n.level, n.kind) for n in frame.notices] == [("critical", "nonfinite")]
+
+
+def test_a_dense_trace_is_told_with_its_trigger(study: Study) -> None:
+    with held(study, "plain") as trial:
+        trial.emitter.snapshot(
+            DenseTrace(trigger_reason="loss_spike:3.2x", window_start_epoch=2, window_end_epoch=5)
+        )
+        (notice,) = Watcher(study).look().notices
+    assert notice.text == "plain seed 0: dense trace from epoch 2: loss_spike:3.2x"
+
+
+def test_a_torn_line_waits_until_it_is_whole_and_is_counted_once_it_never_will_be(
+    study: Study,
+) -> None:
+    watcher = Watcher(study)
+    with held(study, "plain") as trial:
+        trial.emitter.metrics({"train/loss": 1.0}, step=1)
+        with trial.spool().open("ab") as spool:
+            spool.write(b'{"v":2,"trial":"x","att')
+        assert watcher.look().notices == ()
+        with trial.spool().open("ab") as spool:
+            spool.write(b"\n")
+        trial.emitter.metrics({"train/loss": 0.5}, step=2)
+        frame = watcher.look()
+    assert frame.running[0].loss == 0.5
+    assert [n.text for n in frame.notices] == [
+        "plain seed 0: 1 torn or unreadable lines in its spools"
+    ]
+
+
+def test_a_late_watcher_reads_spools_whole_if_it_looks_once(
+    study: Study, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("orchestrator.watching.spools.AT_ONCE_BYTES", 500)
+    with held(study, "plain") as trial:
+        for step in range(100):
+            trial.emitter.metrics({"train/loss": 1.0}, step=step)
+        watcher = Watcher(study)
+        (first,) = watcher.look().running
+        assert first.step is not None
+        assert first.step < 50
+        assert watcher.look(whole=True).running[0].step == 99
+
+
+# -- growth ----------------------------------------------------------------------------------------
+
+
+def grow(emitter: object, accuracies: dict[int, float], total: int = 123) -> None:
+    for epoch, accuracy in accuracies.items():
+        emitter.snapshot(  # type: ignore[attr-defined]
+            HostSnapshot(epoch=epoch, val_accuracy=accuracy, host_params=100, total_params=total),
+            step=epoch,
+        )
+
+
+def test_growth_is_compared_with_the_comparators_run_of_the_same_seed_and_says_so(
+    study: Study,
+) -> None:
+    watcher = Watcher(study)
+    with held(study, "plain", seed=1) as other:
+        grow(other.emitter, {1: 5.0})
+    with held(study, "plain") as host, held(study, "better") as grown:
+        grow(host.emitter, {1: 60.0, 2: 62.3}, total=100)
+        grow(grown.emitter, {1: 61.0, 2: 67.2})
+        grown.emitter.snapshot(
+            SlotSnapshot(slot_id="mid", stage="BLENDING", blueprint_id="norm", seed_params=100)
+        )
+        shapley: dict[str, float | None] = {"mid": 0.9}
+        grown.emitter.snapshot(CounterfactualMatrix(epoch=2, slots=["mid"], shapley_values=shapley))
+        wait = FactoredAction("WAIT")
+        grown.emitter.snapshot(
+            PolicySnapshot(action=wait, heuristic_action=wait, entropy=1.2, value_std=0.4)
+        )
+        watcher.look()
+        growth = watcher.look().growth
+        host.publish(f1=1.0)
+        grown.publish(f1=2.0)
+    assert growth is not None
+    assert growth.accuracy_delta == pytest.approx(4.9)
+    assert growth.efficiency_ratio == pytest.approx(0.877, abs=5e-4)
+    host_id = trial_of(study, "plain").identity[:8]
+    assert growth.baseline_source == f"arm 'plain' with the same seed ({host_id})"
+    (seed,) = growth.contributions
+    assert (seed.contribution, seed.efficiency, seed.blueprint) == (0.9, 90.0, "norm")
+    assert (growth.entropy, growth.agreement_rate, growth.recent_actions) == (1.2, 1.0, ("WAIT",))
+    after = watcher.look().growth
+    assert after is not None
+    assert (after.running, after.accuracy_delta) == (False, growth.accuracy_delta)
+
+
+def test_growth_without_a_baseline_has_no_difference(study: Study) -> None:
+    with held(study, "better") as grown:
+        grow(grown.emitter, {1: 61.0})
+        grown.emitter.snapshot(SlotSnapshot(slot_id="mid", stage="DORMANT"))
+        growth = Watcher(study).look().growth
+    assert growth is not None
+    assert (growth.accuracy, growth.accuracy_delta, growth.baseline_source) == (61.0, None, None)
+    assert (growth.efficiency_ratio, growth.agreement_rate, growth.contributions) == (
+        None,
+        None,
+        (),
+    )
+
+
+def test_a_study_that_grows_nothing_shows_no_growth(study: Study) -> None:
+    finish(study)
+    assert Watcher(study).look().growth is None
+
+
+# -- cost ------------------------------------------------------------------------------------------
+
+_counted: Counter[str] | None = None
+_hooked = False
+
+
+@contextmanager
+def reads_below(root: Path) -> Iterator[Counter[str]]:
+    """Counts files that are opened and folders that are listed below `root`."""
+    global _counted, _hooked
+
+    def hook(event: str, arguments: tuple[object, ...]) -> None:
+        if _counted is None or event not in ("open", "os.listdir", "os.scandir"):
+            return
+        if str(arguments[0]).startswith(str(root)):
+            _counted[event] += 1
+
+    if not _hooked:  # a hook cannot be taken away again
+        sys.addaudithook(hook)
+        _hooked = True
+    _counted = found = Counter[str]()
+    try:
+        yield found
+    finally:
+        _counted = None
+
+
+def test_a_look_reads_what_is_new_and_nothing_else_of_thousands_of_trials(home: Home) -> None:
+    study = study_of(home, seeds=list(range(1000)))
+    done = study.trials()[:300]
+    for trial in done:
+        publish(claim(study, trial), trial, f1=50.0)
+    watcher = Watcher(study)
+    wait_until(lambda: watcher.look() and not watcher._files._unsettled, "folders to settle")
+    running = [held(study, "better", seed) for seed in (1, 2, 3)]
+    trials = [context.__enter__() for context in running]
+    wait_until(lambda: watcher.look() and not watcher._files._unsettled, "folders to settle")
+    with reads_below(home.root) as nothing_new:
+        frame = watcher.look()
+    assert frame.counts == {"done": 300, "planned": 1697, "running": 3}
+    trials[0].emitter.metrics({"train/loss": 1.0}, step=1)
+    with reads_below(home.root) as one_spoke:
+        watcher.look()
+    publish(trials[1].attempt, trials[1].trial, f1=50.0)
+    with reads_below(home.root) as one_ended:
+        assert watcher.look().counts["done"] == 301
+    for context in running:
+        context.__exit__(None, None, None)
+    assert one_spoke["open"] - nothing_new["open"] == 1
+    assert nothing_new.total() <= 30  # of what runs, and the driver's seat
+    assert one_ended.total() <= 60
