@@ -12,157 +12,38 @@ Run it with pytest. Trials run in processes of their own, as an engine would run
 
 from __future__ import annotations
 
-import gc
 import math
-import multiprocessing
 import shutil
-import sys
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar
 
-from telemetry.contracts import Contract, Snapshot
 from telemetry.reduction import reduce_ranks
-from workloads.contract import (
-    Checkpoint,
-    Input,
-    Metric,
-    Result,
-    TrialContext,
-    TrialStopped,
-    Workload,
-    WorkloadConfig,
+from workloads.contract import Checkpoint, Input, Metric, Result, Workload, WorkloadConfig
+from workloads.recording import (
+    KeptCheckpoints,
+    Recorded,
+    RecordingEmitter,
+    resolved,
+    run_recorded,
 )
 from workloads.source_digest import source_digest
-from workloads.training.rendezvous import LOOPBACK, Rendezvous, environment, rank_environments
+from workloads.spawning import in_fresh_process, in_ranks
+from workloads.training.rendezvous import LOOPBACK, environment, rank_environments
 
 __all__ = [
     "KeptCheckpoints",
     "Recorded",
     "RecordingEmitter",
     "WorkloadContract",
+    "in_fresh_process",
     "in_ranks",
     "run_recorded",
 ]
 
 LEFT_ON_DEVICE_BYTES = 32 * 2**20
 """Libraries keep workspaces on a device; a trial's own tensors are beyond this."""
-
-T = TypeVar("T")
-
-
-class RecordingEmitter:
-    """An emitter that keeps what it is given, in memory."""
-
-    def __init__(self) -> None:
-        self.rows: list[tuple[int, dict[str, float | None]]] = []
-        self.facts: dict[str, Any] = {}
-
-    def metrics(
-        self, values: Mapping[str, float | None], *, step: int, epoch: float | None = None
-    ) -> None:
-        """Keeps a row."""
-        self.rows.append((step, dict(values)))
-
-    def snapshot(
-        self, contract: Contract, *, step: int | None = None, epoch: float | None = None
-    ) -> None:
-        """Keeps what tier 2 measured as a row."""
-        if isinstance(contract, Snapshot):
-            self.rows.append((-1 if step is None else step, contract.values()))
-
-    def trace(self, name: str, data: Mapping[str, Any], *, step: int, reason: str = "") -> None:
-        """Dense records are not looked at."""
-
-    def context(self, facts: Mapping[str, Any]) -> None:
-        """Keeps facts."""
-        self.facts.update(facts)
-
-
-@dataclass
-class KeptCheckpoints:
-    """Checkpoints in a folder, of which none is removed. `start` is where the trial goes on."""
-
-    folder: Path
-    start: Checkpoint | None = None
-    saved: list[Checkpoint] = field(default_factory=list)
-
-    def latest(self) -> Checkpoint | None:
-        """The one saved last, else the start."""
-        return self.saved[-1] if self.saved else self.start
-
-    @contextmanager
-    def saving(self, step: int) -> Iterator[Path]:
-        """A folder that becomes a checkpoint when the block ends."""
-        partial = Path(tempfile.mkdtemp(prefix=".partial-", dir=self.folder))
-        yield partial
-        final = self.folder / f"step-{step:012d}"
-        shutil.rmtree(final, ignore_errors=True)
-        partial.rename(final)
-        self.saved = [one for one in self.saved if one.step != step] + [Checkpoint(final, step)]
-
-
-@dataclass(frozen=True)
-class Recorded:
-    """What a trial gave and said. `result` is None if it was stopped at a report."""
-
-    result: Result | None
-    rows: list[tuple[int, dict[str, float | None]]]
-    reported: list[int]
-    checkpoints: list[Checkpoint]
-    device_bytes: int
-    """Memory that is in use on the accelerator after the trial; 0 without one."""
-
-
-def run_recorded(
-    workload: Workload[Any],
-    fields: Mapping[str, Any],
-    folder: Path,
-    *,
-    seed: int = 0,
-    start: Checkpoint | None = None,
-    stop_at_first_report: bool = False,
-    rank: int = 0,
-    ranks: int = 1,
-) -> Recorded:
-    """Runs one trial in this process, in a fresh folder below `folder`.
-
-    As one of several `ranks`, in a process whose environment names the others (`in_ranks`).
-    """
-    place = Path(tempfile.mkdtemp(prefix="trial-", dir=folder))
-    for name in ("artifacts", "checkpoints"):
-        (place / name).mkdir()
-    emitter, reported = RecordingEmitter(), list[int]()
-    checkpoints = KeptCheckpoints(place / "checkpoints", start)
-
-    def report(step: int, metrics: Mapping[str, float | None]) -> None:
-        reported.append(step)
-        if stop_at_first_report:
-            raise TrialStopped
-
-    context = TrialContext(
-        identity="0" * 20,
-        label="contract",
-        seed=seed,
-        attempt=0 if start is None else 1,
-        artifacts=place / "artifacts",
-        emitter=emitter,
-        checkpoints=checkpoints,
-        report=report,
-        rank=rank,
-        ranks=ranks,
-    )
-    result: Result | None = None
-    try:
-        result = workload.run(_resolved(workload, fields), context)
-    except TrialStopped:
-        if not stop_at_first_report:
-            raise
-    return Recorded(result, emitter.rows, reported, checkpoints.saved, _device_bytes())
 
 
 class WorkloadContract:
@@ -206,7 +87,7 @@ class WorkloadContract:
     def configs(self) -> list[WorkloadConfig]:
         """A and B, resolved."""
         workload = self.workload()
-        return [_resolved(workload, fields) for fields in (self.config_a, self.config_b)]
+        return [resolved(workload, fields) for fields in (self.config_a, self.config_b)]
 
     # -- the configuration ------------------------------------------------------------------------
 
@@ -410,39 +291,6 @@ class WorkloadContract:
         return found
 
 
-def in_fresh_process(function: Callable[..., T], *arguments: Any) -> T:
-    """The function's result, from a new interpreter."""
-    spawn = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(max_workers=1, mp_context=spawn) as pool:
-        return pool.submit(function, *arguments).result()
-
-
-def in_ranks(function: Callable[..., T], *arguments: Any, ranks: int) -> list[T]:
-    """The results of `function(*arguments, rank, ranks)` in so many new processes on this host,
-    which find each other in their environment. Raises what the first of them raises."""
-    meeting = Rendezvous.host(LOOPBACK)
-    variables = rank_environments([LOOPBACK] * ranks, meeting.address, meeting.port)
-    spawn = multiprocessing.get_context("spawn")
-    with ExitStack() as stack:  # which ends the processes of ranks that wait for one that failed
-        pools = [stack.enter_context(spawn.Pool(1)) for _ in variables]
-        running = [
-            pool.apply_async(_within, (dict(variables[rank]), function, *arguments, rank, ranks))
-            for rank, pool in enumerate(pools)
-        ]
-        waiting = list(running)
-        while waiting:
-            waiting[0].wait(0.1)
-            for one in [one for one in waiting if one.ready()]:
-                one.get()
-                waiting.remove(one)
-        return [one.get() for one in running]
-
-
-def _within(variables: Mapping[str, str], function: Callable[..., T], *arguments: Any) -> T:
-    with environment(variables):
-        return function(*arguments)
-
-
 def _ranked(
     workload: type[Workload[Any]],
     fields: Mapping[str, Any],
@@ -488,19 +336,6 @@ def _after(
     ]
     resumed = [run_recorded(instance, b, to, seed=seed, start=one) for one in checkpoints]
     return after, resumed
-
-
-def _resolved(workload: Workload[Any], fields: Mapping[str, Any]) -> WorkloadConfig:
-    config: WorkloadConfig = workload.resolve(workload.Config.model_validate(dict(fields)))
-    return config
-
-
-def _device_bytes() -> int:
-    torch = sys.modules.get("torch")
-    if torch is None or not torch.cuda.is_available():
-        return 0
-    gc.collect()
-    return int(torch.cuda.memory_allocated())
 
 
 def _bits(value: float | None) -> str | None:

@@ -61,6 +61,7 @@ class MlflowStore:
             with locked(database.with_name(f"{database.name}.lock")):
                 make_whole(database)
                 set_journal(database)
+                self._let_go_of_connections()
                 self.client().search_experiments(max_results=1)
 
     def store_id(self) -> str:
@@ -164,9 +165,8 @@ def without_password(uri: str) -> str:
     'postgresql://me@host/runs'
     """
     scheme, found, rest = uri.partition("://")
-    host, slash, path = rest.partition("/")
-    user, at, host = host.rpartition("@")
-    return f"{scheme}{found}{user.partition(':')[0]}{at}{host}{slash}{path}"
+    user, at, place = rest.rpartition("@")
+    return f"{scheme}{found}{user.partition(':')[0]}{at}{place}"
 
 
 @contextmanager

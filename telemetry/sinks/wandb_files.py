@@ -51,10 +51,8 @@ def history(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
 
 def is_whole(path: Path) -> bool:
     """Whether a log file ends with the end of its run. W&B writes it a moment after it says so."""
-    last = None
-    for last in records(path):
-        pass
-    return last is not None and bool(last.WhichOneof("record_type") == "exit")
+    kinds = [record.WhichOneof("record_type") for record in records(path)]
+    return bool(kinds) and kinds[-1] == "exit"
 
 
 def next_step(folder: Path, run_id: str) -> int:

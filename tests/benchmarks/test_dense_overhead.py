@@ -21,6 +21,7 @@ from tests.benchmarks.measuring import tell
 from workloads.training.process import deterministic_process
 
 EPOCHS, STEPS = 30, 20
+WIDTH = 128
 STEP_S = 0.010
 STANDARD_LIMIT, RESEARCH_LIMIT = 0.02, 0.15
 
@@ -30,10 +31,10 @@ class Training:
 
     def __init__(self, batch: int) -> None:
         torch.manual_seed(0)
-        layer = nn.TransformerEncoderLayer(64, 4, 128, dropout=0.1, batch_first=True)
-        self.model = nn.Sequential(nn.TransformerEncoder(layer, 3), nn.Linear(64, 64))
+        layer = nn.TransformerEncoderLayer(WIDTH, 4, 2 * WIDTH, dropout=0.1, batch_first=True)
+        self.model = nn.Sequential(nn.TransformerEncoder(layer, 2), nn.Linear(WIDTH, WIDTH))
         self.optimizer = torch.optim.AdamW(self.model.parameters(), lr=1e-4)
-        self.inputs = torch.randn(batch, 32, 64)
+        self.inputs = torch.randn(batch, 32, WIDTH)
         self.recorder: DenseRecorder | None = None
         self.steps = 0
 
@@ -63,10 +64,13 @@ class Training:
 
 
 def batch_of_about(step_s: float) -> int:
-    """How many sequences a step of this length has on this machine."""
-    probe = Training(16)
-    spent = [probe.step()[1] for _ in range(15)]
-    return max(1, round(16 * step_s / statistics.median(spent[5:])))
+    """How many sequences a step of this length has on this machine, by a line through two sizes."""
+    few, many = 1, 17
+    short, long = (
+        statistics.median([probe.step()[1] for _ in range(25)][5:])
+        for probe in (Training(few), Training(many))
+    )
+    return max(1, round(few + (many - few) * (step_s - short) / (long - short)))
 
 
 Epochs = dict[str, list[tuple[float, float]]]
@@ -129,6 +133,7 @@ def test_standard_mode_costs_two_percent_of_a_step_and_research_fifteen(tmp_path
         {
             "step_ms": step_ms[0],
             "step_cpu_ms": step_ms[1],
+            "sequences": batch,
             "parameters": sum(p.numel() for p in made["bare"].model.parameters()),
             "extra_standard": measured["standard"],
             "extra_research": measured["research"],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import socket
 import time
 from pathlib import Path
@@ -27,7 +28,7 @@ RANKS = Load(ranks=256, steps=150, pause_s=0.1)
 def test_256_ranks_through_one_collector(
     tmp_path: Path, mlflow_schema: Path, ray_session: Resources
 ) -> None:
-    sink = MlflowSink(f"sqlite:///{mlflow_schema.with_name('ranks.db')}")
+    sink = MlflowSink(f"sqlite:///{shutil.copy(mlflow_schema, tmp_path / 'mlflow.db')}")
     study = StudyRun("bench", "bench-0000", folder=str(tmp_path / "study"))
     (tmp_path / "trial").mkdir()
     trial = TrialRun("00000000000000aa", str(tmp_path / "trial"), arm="a", replicate=0)

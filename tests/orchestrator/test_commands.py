@@ -149,12 +149,12 @@ def test_gc_says_what_it_frees(said: Any, home: Home) -> None:
 def test_a_bare_name_means_the_instance_that_was_run_last(
     said: Any, tmp_path: Path, home: Home
 ) -> None:
-    from orchestrator.running import _write_plan
+    from orchestrator.plan_file import write_plan
 
     for seeds in ([0], [0, 1, 2]):
         study = Study.load(quick_study(verdict=rule(), seeds=seeds), home=home.root)
         finish(study)
-        _write_plan(study, study.plan())
+        write_plan(study, study.plan())
     code, out, _ = said("report", "quick-study", "--json")
     assert code == 0
     assert json.loads(out)["arms"][0]["n"] == 3

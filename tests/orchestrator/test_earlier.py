@@ -11,7 +11,7 @@ import pytest
 from orchestrator import Selection, Study
 from orchestrator.earlier import earlier_notes
 from orchestrator.home import Home
-from orchestrator.running import _write_plan
+from orchestrator.plan_file import write_plan
 from tests.orchestrator.quick_study import arm, configurations, finish, quick_study, rule
 
 OTHER_RULE = {**rule(), "confidence": 0.9}
@@ -20,7 +20,7 @@ OTHER_RULE = {**rule(), "confidence": 0.9}
 def planned(home: Home, at_s: float | None = None, **parts: Any) -> Study:
     """A study as `orrery run` leaves it before its first trial; planned at `at_s`, or now."""
     study = Study.load(quick_study(**{"verdict": rule(), **parts}), home=home.root)
-    _write_plan(study, study.plan())
+    write_plan(study, study.plan())
     if at_s is not None:
         path = study.folder / "plan.json"
         path.write_text(json.dumps({**json.loads(path.read_bytes()), "first_planned_at_s": at_s}))

@@ -13,7 +13,7 @@ from orchestrator import Study
 from orchestrator.arms import arms_of
 from orchestrator.home import Home
 from orchestrator.inputs import absolute, config_with_inputs, with_inputs
-from orchestrator.running import _write_plan
+from orchestrator.plan_file import write_plan
 from tests.orchestrator.quick_study import arm, configurations, quick_study, rule
 from workloads.contract import Input, WorkloadConfig
 
@@ -92,7 +92,7 @@ def test_the_resolved_study_names_its_inputs_from_any_folder(
     (here / "data.txt").write_text("12345")
     monkeypatch.chdir(here)
     study = Study.load(quick_study(design=design("data.txt")), home=home.root)
-    _write_plan(study, study.plan())
+    write_plan(study, study.plan())
     monkeypatch.chdir(elsewhere)
     again = Study.load(study.folder / "study.yaml", home=home.root)
     kept = yaml.safe_load((study.folder / "study.yaml").read_text())["design"]

@@ -15,8 +15,8 @@ from typer.testing import CliRunner
 from orchestrator import Study, UsageError
 from orchestrator.cli.app import app
 from orchestrator.home import Home
+from orchestrator.plan_file import write_plan
 from orchestrator.publishing import reproduce_command
-from orchestrator.running import _write_plan
 from orchestrator.study import shipped_studies
 from orchestrator.study_file import (
     Asha,
@@ -356,7 +356,7 @@ def test_the_command_that_runs_a_study_again_means_the_same_study(
         Study.load(quick_study(presets=PRESETS), preset="smoke", settings=settings, home=home.root),
         Study.load(file, home=tmp_path / "elsewhere"),
     ):
-        _write_plan(study, study.plan())
+        write_plan(study, study.plan())
         words = shlex.split(reproduce_command(study))
         options = dict(zip(words[3::2], words[4::2], strict=True))
         given = [w for o, w in zip(words[3::2], words[4::2], strict=True) if o == "-s"]

@@ -12,7 +12,7 @@ import pytest
 from orchestrator import Study, UsageError
 from orchestrator.engine.worker import AttemptFailed, run_attempt
 from orchestrator.home import Home
-from orchestrator.running import _write_plan
+from orchestrator.plan_file import write_plan
 from orchestrator.tracing import find_trial, trace_trial
 from telemetry import Emitter, spool_path
 from telemetry.dense import DenseRecorder
@@ -25,7 +25,7 @@ def failed(home: Home) -> str:
     (ticket,) = tickets(study)
     with pytest.raises(AttemptFailed):
         run_attempt(ticket, go_on)
-    _write_plan(study, study.plan())
+    write_plan(study, study.plan())
     return ticket.identity
 
 
@@ -54,7 +54,7 @@ def test_the_command_that_reproduces_is_quoted_for_a_shell(tmp_path: Path) -> No
     place = Home.find(tmp_path / "it's a home").writable()
     study = Study.load(quick_study(arm("good"), seeds=[0]), home=place.root)
     (identity,) = finish(study)
-    _write_plan(study, study.plan())
+    write_plan(study, study.plan())
     words = shlex.split(trace_trial(identity, place.root).reproduce)
     assert words == [
         "orrery", "run", str(study.folder / "study.yaml"), "--home", str(place.root),
