@@ -55,17 +55,20 @@ def identity_config(config: BaseModel, fingerprint: Fingerprint) -> dict[str, An
     return kept
 
 
-def observed_config(config: BaseModel) -> dict[str, Any]:
+def observed_config(config: BaseModel, *, while_training: bool = False) -> dict[str, Any]:
     """The fields that only observe, those of nested parts under dotted names: what an outcome must
-    cover to count as known."""
+    cover to count as known. `while_training`: only those that observe training itself."""
     found: dict[str, Any] = {}
     plain = config.model_dump(mode="json")
     for name, field in type(config).model_fields.items():
         value = getattr(config, name)
-        if _marker(field, Observed) is not None:
-            found[name] = plain[name]
+        marker = _marker(field, Observed)
+        if marker is not None:
+            if marker.while_training or not while_training:
+                found[name] = plain[name]
         elif isinstance(value, BaseModel):
-            found |= {f"{name}.{key}": seen for key, seen in observed_config(value).items()}
+            inner = observed_config(value, while_training=while_training)
+            found |= {f"{name}.{key}": seen for key, seen in inner.items()}
     return found
 
 

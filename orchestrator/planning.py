@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from orchestrator.arms import Arm
 from orchestrator.errors import UsageError, unknown
+from orchestrator.identity import observed_config
 from orchestrator.ledger import Ledger, TrialRecord
 from orchestrator.records import State
 from orchestrator.trials import Trial
@@ -145,6 +146,10 @@ def _decide(
             return planned("run", "again", afresh=True)
         if selection.same_code and outcome.provenance.code_digest != digest:
             return planned("run", "known under other code", "planned", afresh=True)
+        training = observed_config(trial.config, while_training=True)
+        if not covers(outcome.observed, training):
+            why = f"known without {_settings(training)}: trains again"
+            return planned("run", why, "planned", afresh=True)
         if not covers(outcome.observed, trial.observed):
             return planned("run", _missing_observation(record, trial), "planned")
         return planned("known")
@@ -156,6 +161,10 @@ def _decide(
 def _means(name: str, trial: Trial) -> bool:
     """Whether `name` is the trial's arm, or the start of its id."""
     return name == trial.arm or (len(name) >= SHORTEST_ID and trial.identity.startswith(name))
+
+
+def _settings(values: Mapping[str, Any]) -> str:
+    return ", ".join(f"{key}={value}" for key, value in values.items())
 
 
 def _missing_observation(record: TrialRecord, trial: Trial) -> str:

@@ -18,7 +18,6 @@ import math
 import pickle
 import shutil
 from collections import Counter
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar
 
@@ -30,46 +29,9 @@ from telemetry.rowlog import Row, RowLog
 from telemetry.runs import StudyRun, TrialEnd, TrialRun, flattened
 from telemetry.sinks.protocol import RunGoneError, Sink, SinkError, SinkUnavailableError
 from telemetry.sinks.retrying import RetryingSink
+from telemetry.stored import ODD_KEYS, StoredRow, StoredRun
 
-__all__ = ["SinkContract", "StoredRow", "StoredRun"]
-
-StoredRow = tuple[str, int, int, float]
-"""Key, step, time in milliseconds, value."""
-
-ODD_KEYS = (
-    "a b",
-    "loss/é",
-    "损失",
-    "f1@3",
-    "f1#3",
-    "f1_3",
-    "acc[top=5]",
-    "//x",
-    "x//y",
-    "x/y",
-    "../up",
-    "..",
-    "quote'\"`",
-    "k" * 300,
-    "k" * 301,
-    "100%",
-)
-"""Keys that a store may have to spell otherwise, but never one as another."""
-
-
-@dataclass(frozen=True)
-class StoredRun:
-    """A run as the store has it. `trial` is None for a study's own run."""
-
-    instance: str
-    trial: str | None
-    name: str
-    ended: bool
-    rows: list[StoredRow] = field(default_factory=list)
-    tags: dict[str, str] = field(default_factory=dict)
-    params: dict[str, str] = field(default_factory=dict)
-    note: str = ""
-    artifacts: dict[str, bytes] = field(default_factory=dict)
+__all__ = ["ODD_KEYS", "SinkContract", "StoredRow", "StoredRun"]
 
 
 class SinkContract:

@@ -34,6 +34,10 @@ Fault = Literal[
 ]
 
 
+_LASTING = ("questions", "metrics", "telemetry")
+"""What an outcome has to have observed; faults and logs may be anything."""
+
+
 class Extra(BaseModel):
     """A factor that can be off."""
 
@@ -97,7 +101,7 @@ class Quick(Workload[QuickConfig]):
         return config.questions
 
     def covers(self, observed: Mapping[str, object], asked: Mapping[str, object]) -> bool:
-        kept = {key: value for key, value in asked.items() if key in ("questions", "metrics")}
+        kept = {key: value for key, value in asked.items() if key in _LASTING}
         return super().covers(observed, kept)
 
     def run(self, config: QuickConfig, context: TrialContext) -> Result:

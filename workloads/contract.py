@@ -44,7 +44,12 @@ class Input:
 
 @dataclass(frozen=True)
 class Observed:
-    """Marks a field that only observes (evaluation size, monitors): it is not in the identity."""
+    """Marks a field that only observes (evaluation size, monitors): it is not in the identity.
+
+    `while_training`: what is observed then can't be had from a finished checkpoint.
+    """
+
+    while_training: bool = False
 
 
 @dataclass(frozen=True)
@@ -91,7 +96,7 @@ class WorkloadConfig(BaseModel):
 
     threads: int = 1
     """CPU threads per rank: they change the order of sums, hence the numbers."""
-    telemetry: Annotated[TelemetryMode, Observed()] = "standard"
+    telemetry: Annotated[TelemetryMode, Observed(while_training=True)] = "standard"
     """How densely training is recorded: `standard` (a dense trace when something sets it off),
     `adaptive` (every batch while it lasts), `research` (every batch)."""
 

@@ -7,14 +7,22 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from telemetry.dense.gradients import row_of
+
 if TYPE_CHECKING:
     import torch
     from torch import nn
 
+SAMPLE = 16384
+"""Of an output with more elements, mean and deviation are those of some of its samples."""
+
 
 @dataclass(frozen=True)
 class ActivationStatistics:
-    """Of a window, by module; modules that gave out nothing are left out."""
+    """Of a window, by module; modules that gave out nothing are left out.
+
+    Means and deviations of large outputs are those of evenly spaced samples of each batch.
+    """
 
     means: Mapping[str, float | None]
     stds: Mapping[str, float | None]
@@ -51,35 +59,36 @@ class ActivationGatherer:
         if not torch.is_grad_enabled() or not output.numel():
             return
         out = output.detach()
-        out = out.float() if out.element_size() < 4 else out
-        self._moments += (out.mean(), torch.linalg.vector_norm(out))
-        self._outputs.append((name, out.numel()))
+        some = _sampled(out)
+        some = some.float() if some.element_size() < 4 else some
+        self._moments += (some.mean(), torch.linalg.vector_norm(some))
+        self._outputs.append((name, some.numel()))
         if name not in self._all_alive:
-            self._gather_range(name, self._by_unit(name, out))
+            self._gather_range(name, out, some)
 
-    def _gather_range(self, name: str, units: torch.Tensor) -> None:
+    def _gather_range(self, name: str, out: torch.Tensor, some: torch.Tensor) -> None:
+        # What was once alive stays so. Only the CPU can be asked without waiting.
+        told = out.device.type == "cpu"
+        for seen in (some, out) if told and some.numel() < out.numel() else (out,):
+            self._extend_range(name, seen)
+            if told and not _zero_throughout(*self._range[name]):
+                self._all_alive.add(name)
+                return
+
+    def _extend_range(self, name: str, out: torch.Tensor) -> None:
         import torch
 
-        low, high = units.amin(0), units.amax(0)
+        others = self._all_but_units(name, out)
+        low, high = (out.amin(others), out.amax(others)) if others else (out, out)
         before = self._range.get(name)
         if before is not None and before[0].shape == low.shape:
             low, high = torch.minimum(before[0], low), torch.maximum(before[1], high)
         self._range[name] = low, high
-        # What was once alive stays so. Only the CPU can be asked without waiting.
-        if low.device.type == "cpu" and not _zero_throughout(low, high):
-            self._all_alive.add(name)
 
     def end_batch(self) -> None:
         """Puts what the batch gave into one tensor: many small ones are dear on a device."""
-        import torch
-
         if self._moments:
-            device = self._moments[0].device
-            if device.type == "cpu":
-                row = torch.tensor([one.item() for one in self._moments])
-            else:
-                row = torch.stack([one.to(device) for one in self._moments])
-            self._batches.append(row)
+            self._batches.append(row_of(self._moments))
             self._moments.clear()
 
     def read(self) -> ActivationStatistics:
@@ -107,13 +116,21 @@ class ActivationGatherer:
         self._range.clear()
         self._all_alive.clear()
 
-    def _by_unit(self, name: str, out: torch.Tensor) -> torch.Tensor:
-        """`out` as [samples and places, units]."""
+    def _all_but_units(self, name: str, out: torch.Tensor) -> list[int]:
+        """The dimensions of an output that count samples or places, and not units."""
         if out.dim() < 2:
-            return out.reshape(-1, 1)
-        if out.dim() > 3 or (out.dim() == 3 and self._channels_second[name]):
-            out = out.movedim(1, -1)
-        return out if out.dim() == 2 else out.reshape(-1, out.shape[-1])
+            return list(range(out.dim()))
+        channels = out.dim() > 3 or (out.dim() == 3 and self._channels_second[name])
+        unit = 1 if channels else out.dim() - 1
+        return [dimension for dimension in range(out.dim()) if dimension != unit]
+
+
+def _sampled(out: torch.Tensor) -> torch.Tensor:
+    """Evenly spaced samples (the first dimension) of an output, about `SAMPLE` elements of it."""
+    if out.numel() <= SAMPLE or out.dim() < 2:
+        return out
+    wanted = max(1, SAMPLE * len(out) // out.numel())
+    return out[:: -(-len(out) // wanted)]
 
 
 def _pooled(parts: Sequence[tuple[int, float, float]]) -> tuple[float, float]:

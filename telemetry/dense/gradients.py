@@ -16,6 +16,9 @@ HISTOGRAM_EDGES = tuple(half / 2 for half in range(-24, 9))
 SAMPLE = 256
 """Of each batch, a group's histogram reads about so many elements, evenly spaced."""
 
+HELD_SAMPLES = 32
+"""Batches whose samples are held before they are sorted into bins."""
+
 
 @dataclass(frozen=True)
 class GradientStatistics:
@@ -27,7 +30,7 @@ class GradientStatistics:
 
 
 class GradientGatherer:
-    """Sums up the gradients of one backward pass after the other; waits for nothing before `read`.
+    """Sums up the gradients of one backward pass after the other; on a GPU nothing waits for it.
 
     Gradients are not changed; one group of them at a time is copied. Those of several devices are
     summed up on each.
@@ -46,30 +49,8 @@ class GradientGatherer:
         import torch
 
         with torch.no_grad():
-            return self._gather()
-
-    def _gather(self) -> torch.Tensor | None:
-        import torch
-
-        by_device: dict[torch.device, dict[int, list[torch.Tensor]]] = {}
-        for place, group in enumerate(self._groups):
-            for parameter in group:
-                grad = parameter.grad
-                if grad is None or grad.is_sparse:
-                    continue
-                found = by_device.get(grad.device)
-                if found is None:
-                    found = by_device[grad.device] = defaultdict(list)
-                found[place].append(grad)
-        squares: torch.Tensor | None = None
-        for device, found in by_device.items():
-            if device not in self._sums:
-                self._sums[device] = _Sums(device, len(self.names))
-            added = self._sums[device].add(found)
-            squares = added if squares is None else _joined(squares, added.to(squares.device))
-        if squares is None:
-            return None
-        return torch.where(squares < 0, squares, squares.sqrt())
+            norms = [self._of(device).add(found) for device, found in self._found().items()]
+        return _joined(norms) if len(norms) > 1 else norms[0] if norms else None
 
     def read(self) -> GradientStatistics:
         """What was summed up since the last `read`; waits for the device."""
@@ -78,7 +59,7 @@ class GradientGatherer:
         histograms = torch.zeros(len(self.names), len(HISTOGRAM_EDGES) + 1, dtype=torch.float64)
         flow = torch.zeros(2, len(self.names), dtype=torch.float64)
         for sums in self._sums.values():
-            histograms += sums.histograms.cpu()
+            histograms += sums.histograms().cpu()
             flow += sums.flow.cpu()
         self._sums.clear()
         shares: dict[str, list[float | None]] = {}
@@ -91,6 +72,25 @@ class GradientGatherer:
             means[name] = total / elements if elements else None
         return GradientStatistics(shares, means)
 
+    def _found(self) -> dict[torch.device, dict[int, list[torch.Tensor]]]:
+        """The gradients that there are, by device and place of their group."""
+        by_device: dict[torch.device, dict[int, list[torch.Tensor]]] = {}
+        for place, group in enumerate(self._groups):
+            for parameter in group:
+                grad = parameter.grad
+                if grad is None or grad.is_sparse:
+                    continue
+                found = by_device.get(grad.device)
+                if found is None:
+                    found = by_device[grad.device] = defaultdict(list)
+                found[place].append(grad.flatten())
+        return by_device
+
+    def _of(self, device: torch.device) -> _Sums:
+        if device not in self._sums:
+            self._sums[device] = _Sums(device, len(self.names))
+        return self._sums[device]
+
 
 class _Sums:
     """The sums of one device. `flow` is [2, groups]: sum of |g|, and how many elements."""
@@ -98,56 +98,94 @@ class _Sums:
     def __init__(self, device: torch.device, groups: int) -> None:
         import torch
 
-        self._groups, self._bins = groups, len(HISTOGRAM_EDGES) + 1
+        self._device, self._groups, self._bins = device, groups, len(HISTOGRAM_EDGES) + 1
         self._layout: list[tuple[int, int]] = []
-        self.edges = torch.tensor(HISTOGRAM_EDGES, dtype=torch.float32, device=device)
-        self.histograms = torch.zeros(groups, self._bins, dtype=torch.float64, device=device)
+        self._buffers: dict[torch.dtype, torch.Tensor] = {}
+        self._samples: list[tuple[torch.Tensor, torch.Tensor]] = []
+        self._counts = torch.zeros(groups * self._bins, dtype=torch.float64, device=device)
+        self._edges = torch.tensor(HISTOGRAM_EDGES, dtype=torch.float32, device=device)
         self.flow = torch.zeros(2, groups, dtype=torch.float64, device=device)
 
     def add(self, found: Mapping[int, list[torch.Tensor]]) -> torch.Tensor:
-        """Adds gradients by their groups' places; squared norms by group, -1: none."""
+        """Adds flat gradients by their groups' places; their norms by group, -1: none."""
         import torch
-        from torch._utils import _flatten_dense_tensors
 
         totals, norms, samples, layout = [], [], [], []
         for place, grads in found.items():
-            flat = _flatten_dense_tensors(grads)  # type: ignore[no-untyped-call]
-            # Half precision would overflow in a sum; of one flat tensor, `flat` is that tensor.
-            sizes = (flat.float() if flat.element_size() < 4 else flat).abs()
+            sizes = self._copied(grads).abs_()
             totals.append(sizes.sum())
             norms.append(torch.linalg.vector_norm(sizes))
             samples.append(sizes[:: -(-len(sizes) // SAMPLE) or 1])
             layout.append((place, len(sizes)))
+        # The samples are copied here: the next gradients go into the same buffer.
+        joined = torch.cat(samples)
         if layout != self._layout:
             self._lay_out(layout, [len(sample) for sample in samples])
-        self.flow[0].index_add_(0, self._places, torch.stack(totals).double())
-        self.flow[1] += self._elements
-        squares = self._none.index_copy(0, self._places, torch.stack(norms).double().square())
-        bins = torch.bucketize(torch.cat(samples).float().log10_(), self.edges, right=True)
-        bins += self._offsets
-        self.histograms.view(-1).index_add_(0, bins, self._one.expand(len(bins)))
-        return squares
+        self._samples.append((joined, self._offsets))
+        if len(self._samples) >= HELD_SAMPLES:
+            self._count()
+        self.flow.index_add_(1, self._places, torch.stack([row_of(totals), self._elements]))
+        return self._none.index_copy(0, self._places, row_of(norms))
+
+    def histograms(self) -> torch.Tensor:
+        """How many sampled elements fell into each bin, [groups, bins]."""
+        self._count()
+        return self._counts.view(self._groups, self._bins)
+
+    def _copied(self, grads: list[torch.Tensor]) -> torch.Tensor:
+        """One group's gradients, in a buffer that is used again; half precision would overflow."""
+        import torch
+
+        wide = grads[0].dtype == torch.float64
+        dtype = torch.float64 if wide else torch.float32
+        length = sum(map(len, grads))
+        buffer = self._buffers.get(dtype)
+        if buffer is None or len(buffer) < length:
+            buffer = self._buffers[dtype] = torch.empty(length, dtype=dtype, device=self._device)
+        return torch.cat(grads, out=buffer[:length])
+
+    def _count(self) -> None:
+        """Sorts the samples that are held into bins; many at once cost little more than one."""
+        import torch
+
+        if not self._samples:
+            return
+        logs = torch.cat([sample.float() for sample, _ in self._samples]).log10_()
+        bins = torch.bucketize(logs, self._edges, right=True)
+        bins += torch.cat([offsets for _, offsets in self._samples])
+        self._counts.index_add_(0, bins, torch.ones_like(bins, dtype=torch.float64))
+        self._samples.clear()
 
     def _lay_out(self, layout: list[tuple[int, int]], sampled: Sequence[int]) -> None:
         """What follows from which groups have gradients: made anew only if that changes."""
         import torch
 
         self._layout = layout
-        device = self.edges.device
-        self._places = torch.tensor([place for place, _ in layout], device=device)
-        elements, offsets = [0.0] * self._groups, []
-        for (place, count), length in zip(layout, sampled, strict=True):
-            elements[place] = float(count)
+        device = self._device
+        offsets: list[int] = []
+        for (place, _), length in zip(layout, sampled, strict=True):
             offsets += [place * self._bins] * length
-        self._elements = torch.tensor(elements, dtype=torch.float64, device=device)
+        self._places = torch.tensor([place for place, _ in layout], device=device)
         self._offsets = torch.tensor(offsets, device=device)
+        counts = [float(count) for _, count in layout]
+        self._elements = torch.tensor(counts, dtype=torch.float64, device=device)
         self._none = torch.full((self._groups,), -1.0, dtype=torch.float64, device=device)
-        self._one = torch.ones(1, dtype=torch.float64, device=device)
 
 
-def _joined(one: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
-    """Squared norms of two devices together, -1 where neither has any."""
+def row_of(scalars: Sequence[torch.Tensor]) -> torch.Tensor:
+    """0-dimensional tensors as one row [n] of float64; does not wait for a GPU."""
     import torch
 
-    both = one.clamp(min=0) + other.clamp(min=0)
-    return torch.where((one < 0) & (other < 0), one, both)
+    device = scalars[0].device
+    if device.type == "cpu":  # dear as operations, cheap as numbers
+        return torch.tensor([one.item() for one in scalars], dtype=torch.float64)
+    return torch.stack([one.to(device) for one in scalars]).double()
+
+
+def _joined(norms: Sequence[torch.Tensor]) -> torch.Tensor:
+    """Norms by group of several devices together, -1 where none has any."""
+    import torch
+
+    here = torch.stack([one.to(norms[0].device) for one in norms])
+    none = (here < 0).all(0)
+    return torch.where(none, -1.0, torch.linalg.vector_norm(here.clamp(min=0), dim=0))

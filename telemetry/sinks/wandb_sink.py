@@ -99,8 +99,11 @@ class WandbSink:
         mark = _mark([study.tags, study.params, study.note], study.state)
         if self._mark(run_id) != mark or not self._is_there(run_id):
             with _translated():
-                _finish(self._study_run(study), study.state)
+                run = self._study_run(study)
+                _finish(run, study.state)
                 self._note(run_id, mark)
+                if self.offline:
+                    self._replace_files(run_id, Path(run.dir).parent)
         return run_id
 
     def write_trial(
@@ -266,6 +269,15 @@ class WandbSink:
         if self.offline and wandb_files.next_step(self.folder, run_id) < len(sent):
             return False
         return not sent.fresh(rows)
+
+    def _replace_files(self, run_id: str, made: Path) -> None:
+        """A note that is refreshed for hours leaves the files of one time, not of each."""
+        note = self._notes / f"{run_id}.files"
+        with suppress(OSError):
+            before = made.with_name(note.read_text())
+            if not list(before.glob("*.synced")):
+                shutil.rmtree(before)
+        replace(note, made.name.encode())
 
     def _is_there(self, run_id: str) -> bool:
         return not self.offline or bool(wandb_files.files_of(self.folder, run_id))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -116,6 +117,19 @@ def test_a_wider_observation_starts_from_the_checkpoint(home: Home) -> None:
     assert plan.trials[0].outcome_number == 1
     assert "known with questions=10 (asked for 20)" in plan.trials[0].why
     assert "starts from its checkpoint" in plan.trials[0].why
+
+
+def test_a_denser_recording_of_training_trains_again(home: Home, tmp_path: Path) -> None:
+    log = str(tmp_path / "steps.log")
+    finish(study_of(home, base={"steps": 3}))
+    denser = study_of(home, base={"steps": 3, "telemetry": "research", "log": log})
+    plan = denser.plan()
+    assert actions(plan) == ["run"] * 4
+    assert plan.trials[0].why == "known without telemetry=research: trains again"
+    finish(denser)
+    assert len(Path(log).read_text().splitlines()) == 4 * 3
+    assert denser.plan().known == 4
+    assert study_of(home, base={"steps": 3, "telemetry": "adaptive"}).plan().known == 4
 
 
 def test_a_wider_observation_whose_checkpoint_is_gone_says_so(home: Home) -> None:

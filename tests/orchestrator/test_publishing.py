@@ -27,7 +27,7 @@ ANOTHER = quick_study(arm("plain", "baseline"), arm("further", effect=9.0), name
 
 def ran(home: Home, mapping: Mapping[str, Any] | None = None) -> Study:
     """A study that has run in this process, and was published as a run does it."""
-    study = Study.load(mapping or quick_study(verdict=rule()), home=home.root)
+    study = Study.load(mapping or quick_study(), home=home.root)
     write_plan(study, study.plan())
     finish(study)
     plan = study.plan()
@@ -138,7 +138,7 @@ def test_publishing_mends_what_a_store_has_lost(mlflow_home: Home) -> None:
 
 
 def test_a_study_whose_workload_is_gone_is_told_from_its_files(mlflow_home: Home) -> None:
-    study = ran(mlflow_home)
+    study = ran(mlflow_home, quick_study(verdict=rule()))
     before = content(mlflow_home)
     file = study.folder / "study.yaml"
     file.write_text(file.read_text().replace(study.file.workload, "no_such_lab:Workload"))

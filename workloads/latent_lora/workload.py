@@ -34,6 +34,7 @@ _UNREAD_WITHOUT_ADAPTER = (
     "learning_rate",
     "lora_learning_rate",
     "grad_clip",
+    "telemetry",
 )
 
 

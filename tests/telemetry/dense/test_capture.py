@@ -187,6 +187,25 @@ def test_activations_are_those_of_all_batches_together() -> None:
     assert seen.dead["4"] == 0
 
 
+def test_of_large_outputs_some_samples_are_read_and_dead_units_are_counted_in_all() -> None:
+    model = nn.Sequential(nn.Linear(4, 256), nn.ReLU())
+    with torch.no_grad():
+        model[0].weight[:8] = 0.0
+        model[0].bias[:8] = -1.0
+    inputs = torch.randn(1000, 4, generator=torch.Generator().manual_seed(0))
+    capture = DenseCapture(model)
+    capture.install()
+    out = model(inputs)
+    out.sum().backward()
+    with torch.no_grad():
+        silent = int((out == 0).all(0).sum())
+    capture.end_batch()
+    seen = capture.read().activations
+    assert seen.means["1"] == pytest.approx(float(out.detach().mean()), rel=0.1)
+    assert seen.stds["1"] == pytest.approx(float(out.detach().std()), rel=0.1)
+    assert seen.dead["1"] == silent == 8
+
+
 def test_a_unit_is_dead_if_it_was_zero_for_every_sample() -> None:
     model = perceptron()
     with torch.no_grad():

@@ -13,6 +13,7 @@ import pytest
 from telemetry import Row, StudyRun, TrialEnd, TrialRun
 from telemetry.sinks import JsonlSink, ParquetSink
 from telemetry.sinks.parquet_sink import LEAST_ROWS
+from tests.conftest import ROOT
 
 STUDY = StudyRun("sweep", "sweep-1f2e")
 TRIALS = [
@@ -37,6 +38,21 @@ def test_all_trials_are_one_table_for_pandas(tmp_path: Path) -> None:
     assert table.groupby("arm").step.max().to_dict() == {"r0": 49, "r1": 49}
     (path, _) = sorted(tmp_path.glob("metrics/*/*.parquet"))
     assert pq.ParquetFile(path).metadata.row_group(0).column(0).compression == "ZSTD"
+
+
+def test_the_documents_pandas_lines_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sink = ParquetSink(tmp_path / "results")
+    for number, trial in enumerate(TRIALS):
+        sink.write_trial(STUDY, trial, [Row("final/f1", 0, 9, 60.0 + number)], END)
+    text = (ROOT / "docs" / "tracking.md").read_text(encoding="utf-8")
+    block = text.split("```python\n")[1].split("```")[0]
+    monkeypatch.chdir(tmp_path)
+    exec(block, {})
+    said = capsys.readouterr().out
+    assert "r0" in said
+    assert "61.0" in said
 
 
 def test_a_running_trial_is_in_the_table_but_for_its_newest_rows(tmp_path: Path) -> None:

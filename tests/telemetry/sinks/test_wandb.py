@@ -77,6 +77,16 @@ def test_without_a_record_of_what_was_sent_nothing_is_doubled(
     assert len(rows(tmp_path, run_id)) == 5
 
 
+def test_a_note_that_is_refreshed_leaves_the_files_of_one_time(
+    sink: WandbSink, tmp_path: Path
+) -> None:
+    for number in range(3):
+        run_id = sink.write_study(StudyRun("sweep", "sweep-1f2e", note=f"note {number}"))
+    (path,) = wandb_files.files_of(tmp_path, run_id)
+    (told,) = [r.run for r in wandb_files.records(path) if r.WhichOneof("record_type") == "run"]
+    assert told.notes == "note 2"
+
+
 def test_it_is_online_where_the_user_is_logged_in(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
