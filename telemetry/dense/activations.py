@@ -13,21 +13,18 @@ if TYPE_CHECKING:
     import torch
     from torch import nn
 
-SAMPLE = 16384
-"""Of an output with more elements, mean and deviation are those of some of its samples."""
+TURNS = 4
+"""A module is looked at in one batch of so many, and in the first; they take turns."""
 
 
 @dataclass(frozen=True)
 class ActivationStatistics:
-    """Of a window, by module; modules that gave out nothing are left out.
-
-    Means and deviations of large outputs are those of evenly spaced samples of each batch.
-    """
+    """Of a window, by module; modules that were not looked at are left out."""
 
     means: Mapping[str, float | None]
     stds: Mapping[str, float | None]
     dead: Mapping[str, int | None]
-    """Units (features, or channels of an image) that were 0 for every sample and place."""
+    """Units (features, or channels of an image) that were 0 in all that was looked at."""
 
 
 class ActivationGatherer:
@@ -35,10 +32,12 @@ class ActivationGatherer:
 
     def __init__(self, modules: Mapping[str, nn.Module]) -> None:
         self.names = list(modules)
+        self._place = {name: place for place, name in enumerate(modules)}
+        self._turn = 0
         self._channels_second = {name: _is_channelwise(module) for name, module in modules.items()}
         self._outputs: list[tuple[str, int]] = []
         self._moments: list[torch.Tensor] = []
-        """Mean and norm of each output of the running batch."""
+        """Sum and norm of each output of the running batch."""
         self._batches: list[torch.Tensor] = []
         """The same of whole batches, one tensor each."""
         self._range: dict[str, tuple[torch.Tensor, torch.Tensor]] = {}
@@ -48,8 +47,10 @@ class ActivationGatherer:
     def gather(self, name: str, output: Any) -> None:
         """Adds one output of module `name`: a tensor of a floating type, or a tuple that starts so.
 
-        Where no gradients are taken (an evaluation), nothing is added.
+        Where no gradients are taken (an evaluation), or it is not its turn, nothing is added.
         """
+        if self._turn and (self._turn + self._place[name]) % TURNS:
+            return
         import torch
 
         if isinstance(output, tuple | list) and output:
@@ -59,21 +60,11 @@ class ActivationGatherer:
         if not torch.is_grad_enabled() or not output.numel():
             return
         out = output.detach()
-        some = _sampled(out)
-        some = some.float() if some.element_size() < 4 else some
-        self._moments += (some.mean(), torch.linalg.vector_norm(some))
-        self._outputs.append((name, some.numel()))
+        out = out.float() if out.element_size() < 4 else out
+        self._moments += (out.sum(), torch.linalg.vector_norm(out))
+        self._outputs.append((name, out.numel()))
         if name not in self._all_alive:
-            self._gather_range(name, out, some)
-
-    def _gather_range(self, name: str, out: torch.Tensor, some: torch.Tensor) -> None:
-        # What was once alive stays so. Only the CPU can be asked without waiting.
-        told = out.device.type == "cpu"
-        for seen in (some, out) if told and some.numel() < out.numel() else (out,):
-            self._extend_range(name, seen)
-            if told and not _zero_throughout(*self._range[name]):
-                self._all_alive.add(name)
-                return
+            self._extend_range(name, out)
 
     def _extend_range(self, name: str, out: torch.Tensor) -> None:
         import torch
@@ -84,16 +75,25 @@ class ActivationGatherer:
         if before is not None and before[0].shape == low.shape:
             low, high = torch.minimum(before[0], low), torch.maximum(before[1], high)
         self._range[name] = low, high
+        # What was once alive stays so. Only the CPU can be asked without waiting.
+        if out.device.type == "cpu" and not _zero_throughout(low, high):
+            self._all_alive.add(name)
+
+    def start(self) -> None:
+        """The next batch is looked at by all modules."""
+        self._turn = 0
 
     def end_batch(self) -> None:
         """Puts what the batch gave into one tensor: many small ones are dear on a device."""
+        self._turn += 1
         if self._moments:
             self._batches.append(row_of(self._moments))
             self._moments.clear()
 
     def read(self) -> ActivationStatistics:
         """What was noted since the last `read`; waits for the device."""
-        self.end_batch()
+        if self._moments:  # of a batch that was not ended
+            self.end_batch()
         moments = iter(_numbers(self._batches))
         gathered: dict[str, list[tuple[int, float, float]]] = {}
         for name, count in self._outputs:
@@ -125,21 +125,13 @@ class ActivationGatherer:
         return [dimension for dimension in range(out.dim()) if dimension != unit]
 
 
-def _sampled(out: torch.Tensor) -> torch.Tensor:
-    """Evenly spaced samples (the first dimension) of an output, about `SAMPLE` elements of it."""
-    if out.numel() <= SAMPLE or out.dim() < 2:
-        return out
-    wanted = max(1, SAMPLE * len(out) // out.numel())
-    return out[:: -(-len(out) // wanted)]
-
-
 def _pooled(parts: Sequence[tuple[int, float, float]]) -> tuple[float, float]:
-    """Mean and standard deviation of all elements, of parts' (count, mean, norm).
+    """Mean and standard deviation of all elements, of parts' (count, sum, norm).
 
     A deviation below about a thousandth of the mean is lost to rounding.
     """
     count = sum(part[0] for part in parts)
-    mean = sum(n * m for n, m, _ in parts) / count
+    mean = sum(total for _, total, _ in parts) / count
     variance = sum(norm * norm for _, _, norm in parts) / count - mean * mean
     return mean, variance if math.isnan(variance) else math.sqrt(max(variance, 0.0))
 

@@ -73,6 +73,7 @@ class DenseCapture:
         if self._handles:
             return
         self._queued, self._last = False, None
+        self._activations.start()
         for parameters in self._parameters.values():
             # One gradient that comes has them all read: two hooks a group see every backward pass.
             for parameter in {parameters[0], parameters[-1]}:

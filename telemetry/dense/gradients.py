@@ -16,6 +16,8 @@ HISTOGRAM_EDGES = tuple(half / 2 for half in range(-24, 9))
 SAMPLE = 256
 """Of each batch, a group's histogram reads about so many elements, evenly spaced."""
 
+TOGETHER = 2**22
+"""Elements up to which all groups are copied at once; of a larger model, one group at a time."""
 HELD_SAMPLES = 32
 """Batches whose samples are held before they are sorted into bins."""
 
@@ -32,8 +34,7 @@ class GradientStatistics:
 class GradientGatherer:
     """Sums up the gradients of one backward pass after the other; on a GPU nothing waits for it.
 
-    Gradients are not changed; one group of them at a time is copied. Those of several devices are
-    summed up on each.
+    Gradients are copied, not changed. Those of several devices are summed up on each.
     """
 
     def __init__(self, groups: Mapping[str, Sequence[nn.Parameter]]) -> None:
@@ -110,17 +111,21 @@ class _Sums:
         """Adds flat gradients by their groups' places; their norms by group, -1: none."""
         import torch
 
-        totals, norms, samples, layout = [], [], [], []
-        for place, grads in found.items():
-            sizes = self._copied(grads).abs_()
-            totals.append(sizes.sum())
-            norms.append(torch.linalg.vector_norm(sizes))
-            samples.append(sizes[:: -(-len(sizes) // SAMPLE) or 1])
-            layout.append((place, len(sizes)))
-        # The samples are copied here: the next gradients go into the same buffer.
+        totals, norms, samples = [], [], []
+        lengths = {place: sum(map(len, grads)) for place, grads in found.items()}
+        few = sum(lengths.values()) <= TOGETHER
+        for places in [list(found)] if few else [[place] for place in found]:
+            sizes = self._copied([grad for place in places for grad in found[place]]).abs_()
+            for part in sizes.split([lengths[place] for place in places]):
+                totals.append(part.sum())
+                norms.append(torch.linalg.vector_norm(part))
+                samples.append(part[:: -(-len(part) // SAMPLE) or 1])
+            # What follows goes into the same buffer.
+            samples = samples if few else [torch.cat(samples)]
         joined = torch.cat(samples)
+        layout = list(lengths.items())
         if layout != self._layout:
-            self._lay_out(layout, [len(sample) for sample in samples])
+            self._lay_out(layout)
         self._samples.append((joined, self._offsets))
         if len(self._samples) >= HELD_SAMPLES:
             self._count()
@@ -133,10 +138,13 @@ class _Sums:
         return self._counts.view(self._groups, self._bins)
 
     def _copied(self, grads: list[torch.Tensor]) -> torch.Tensor:
-        """One group's gradients, in a buffer that is used again; half precision would overflow."""
+        """Gradients one after the other, in a buffer that is used again.
+
+        It has full precision: half would overflow in a sum.
+        """
         import torch
 
-        wide = grads[0].dtype == torch.float64
+        wide = any(grad.dtype == torch.float64 for grad in grads)
         dtype = torch.float64 if wide else torch.float32
         length = sum(map(len, grads))
         buffer = self._buffers.get(dtype)
@@ -156,15 +164,15 @@ class _Sums:
         self._counts.index_add_(0, bins, torch.ones_like(bins, dtype=torch.float64))
         self._samples.clear()
 
-    def _lay_out(self, layout: list[tuple[int, int]], sampled: Sequence[int]) -> None:
+    def _lay_out(self, layout: list[tuple[int, int]]) -> None:
         """What follows from which groups have gradients: made anew only if that changes."""
         import torch
 
         self._layout = layout
         device = self._device
         offsets: list[int] = []
-        for (place, _), length in zip(layout, sampled, strict=True):
-            offsets += [place * self._bins] * length
+        for place, length in layout:
+            offsets += [place * self._bins] * len(range(0, length, -(-length // SAMPLE) or 1))
         self._places = torch.tensor([place for place, _ in layout], device=device)
         self._offsets = torch.tensor(offsets, device=device)
         counts = [float(count) for _, count in layout]

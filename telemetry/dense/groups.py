@@ -48,7 +48,7 @@ def watched_modules(
 ) -> dict[str, nn.Module]:
     """The modules whose outputs are looked at: the chosen ones, else those without submodules.
 
-    Dropout is left out: it passes on what came before, with zeros that say nothing.
+    Dropout, pooling and the like are left out: they pass on what came before.
     Of more than `limit`, as many as that, evenly spaced along the model, the last one among them.
     """
     if chosen is not None:
@@ -57,7 +57,7 @@ def watched_modules(
         found = {
             name or type(module).__name__: module
             for name, module in model.named_modules()
-            if not any(True for _ in module.children()) and not _is_dropout(module)
+            if not any(True for _ in module.children()) and not _passes_on(module)
         }
     if len(found) <= limit:
         return found
@@ -66,10 +66,12 @@ def watched_modules(
     return {name: found[name] for name in picked}
 
 
-def _is_dropout(module: nn.Module) -> bool:
+def _passes_on(module: nn.Module) -> bool:
     from torch import nn
 
-    return isinstance(module, nn.modules.dropout._DropoutNd)
+    pooling = (nn.modules.pooling._MaxPoolNd, nn.modules.pooling._AvgPoolNd)
+    kinds = (nn.modules.dropout._DropoutNd, nn.Identity, nn.Flatten, nn.Unflatten, *pooling)
+    return isinstance(module, kinds)
 
 
 def _by_module(model: nn.Module) -> dict[str, list[nn.Parameter]]:

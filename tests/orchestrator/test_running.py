@@ -13,14 +13,15 @@ from rich.console import Console
 
 from orchestrator import RunReport, Selection, Study
 from orchestrator.attempts import attempts
+from orchestrator.driver import Passed
 from orchestrator.driving import driver_seat, follow
 from orchestrator.errors import BusyError
 from orchestrator.home import Home
 from orchestrator.reporting import StudyReport
-from orchestrator.running import _all_passes, _Passed
+from orchestrator.running import _all_passes
 from tests.orchestrator.quick_study import finish, quick_study
 
-Pass = Callable[[Study, Selection], _Passed]
+Pass = Callable[[Study, Selection], Passed]
 
 
 @pytest.fixture
@@ -35,10 +36,10 @@ def study(home: Home) -> Study:
 def passes(study: Study, monkeypatch: pytest.MonkeyPatch) -> Any:
     """Carries out a study by passes that are given: (what it came to, selection of each)."""
 
-    def carry_out(*given: Pass, **selected: Any) -> tuple[_Passed, list[Selection]]:
+    def carry_out(*given: Pass, **selected: Any) -> tuple[Passed, list[Selection]]:
         asked: list[Selection] = []
 
-        def one(study: Study, selection: Selection, cluster: Any, console: Any) -> _Passed:
+        def one(study: Study, selection: Selection, cluster: Any, console: Any) -> Passed:
             asked.append(selection)
             return given[min(len(asked), len(given)) - 1](study, selection)
 
@@ -49,23 +50,23 @@ def passes(study: Study, monkeypatch: pytest.MonkeyPatch) -> Any:
     return carry_out
 
 
-def one_trial(study: Study, selection: Selection) -> _Passed:
-    return _Passed(ran=len(finish(study, replace(selection, limit=1))))
+def one_trial(study: Study, selection: Selection) -> Passed:
+    return Passed(ran=len(finish(study, replace(selection, limit=1))))
 
 
-def every_trial(study: Study, selection: Selection) -> _Passed:
-    return _Passed(ran=len(finish(study, selection)))
+def every_trial(study: Study, selection: Selection) -> Passed:
+    return Passed(ran=len(finish(study, selection)))
 
 
-def nothing(study: Study, selection: Selection) -> _Passed:
-    return _Passed()
+def nothing(study: Study, selection: Selection) -> Passed:
+    return Passed()
 
 
-def following(study: Study, selection: Selection) -> _Passed:
-    return _Passed(followed=True)
+def following(study: Study, selection: Selection) -> Passed:
+    return Passed(followed=True)
 
 
-def interrupted(study: Study, selection: Selection) -> _Passed:
+def interrupted(study: Study, selection: Selection) -> Passed:
     return replace(one_trial(study, selection), interrupted=True)
 
 

@@ -10,11 +10,11 @@ import msgspec
 import pytest
 
 from orchestrator import Selection, Study, UsageError
+from orchestrator.driver import listed_trials
 from orchestrator.engine.ticket import Ticket
 from orchestrator.engine.worker import AttemptFailed, run_attempt
 from orchestrator.home import Home
 from orchestrator.records import Provenance
-from orchestrator.running import _listed
 from orchestrator.search_list import Learned, Proposal, SearchList, searcher_for
 from orchestrator.searching import SearchTickets
 from orchestrator.study_file import Search
@@ -310,7 +310,7 @@ def test_a_pruned_proposal_cannot_win_and_is_not_waited_for(home: Home) -> None:
 
 def listed(study: Study, selection: Selection) -> set[str]:
     """Arms that a run with that selection takes from the list, not from the searcher."""
-    return {item.trial.arm for item in _listed(study.plan(selection))}
+    return {item.trial.arm for item in listed_trials(study.plan(selection))}
 
 
 def test_settled_proposals_that_are_wanted_again_go_out_by_list(home: Home) -> None:

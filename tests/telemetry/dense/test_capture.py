@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import nn
 
-from telemetry.dense import Captured, DenseCapture
+from telemetry.dense import Captured, DenseCapture, activations, gradients
 from telemetry.dense.gradients import HISTOGRAM_EDGES
 
 
@@ -86,7 +86,11 @@ def test_losses_weights_and_random_numbers_are_the_same_bit_for_bit() -> None:
     assert torch.equal(seen[2], plain[2])
 
 
-def test_gradients_are_read_by_group_as_the_backward_pass_left_them() -> None:
+@pytest.mark.parametrize("together", [2**22, 20])
+def test_gradients_are_read_by_group_as_the_backward_pass_left_them(
+    together: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gradients, "TOGETHER", together)
     model = perceptron()
     capture = DenseCapture(model)
     capture.install()
@@ -143,7 +147,11 @@ def test_a_gradient_that_is_no_number_is_seen() -> None:
     assert math.isnan(seen.gradients.flow["(own)"] or 0.0)
 
 
-def test_a_histogram_of_many_elements_reads_some_of_them() -> None:
+@pytest.mark.parametrize("together", [2**22, 1000])
+def test_a_histogram_of_many_elements_reads_some_of_them(
+    together: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gradients, "TOGETHER", together)
     torch.manual_seed(0)
     gradient = (10.0 ** torch.empty(200_000).uniform_(-6, 2)).tolist()
     shares = one_parameter(gradient).gradients.histograms["(own)"]
@@ -169,7 +177,8 @@ def test_a_group_without_a_gradient_has_none_and_not_zero() -> None:
     assert only.gradients.histograms == {}
 
 
-def test_activations_are_those_of_all_batches_together() -> None:
+def test_activations_are_those_of_all_batches_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(activations, "TURNS", 1)
     model = perceptron()
     capture = DenseCapture(model)
     capture.install()
@@ -187,23 +196,22 @@ def test_activations_are_those_of_all_batches_together() -> None:
     assert seen.dead["4"] == 0
 
 
-def test_of_large_outputs_some_samples_are_read_and_dead_units_are_counted_in_all() -> None:
-    model = nn.Sequential(nn.Linear(4, 256), nn.ReLU())
-    with torch.no_grad():
-        model[0].weight[:8] = 0.0
-        model[0].bias[:8] = -1.0
-    inputs = torch.randn(1000, 4, generator=torch.Generator().manual_seed(0))
+def test_modules_take_turns_after_the_first_batch() -> None:
+    model = perceptron()
+    calls: list[list[str]] = []
     capture = DenseCapture(model)
-    capture.install()
-    out = model(inputs)
-    out.sum().backward()
-    with torch.no_grad():
-        silent = int((out == 0).all(0).sum())
-    capture.end_batch()
-    seen = capture.read().activations
-    assert seen.means["1"] == pytest.approx(float(out.detach().mean()), rel=0.1)
-    assert seen.stds["1"] == pytest.approx(float(out.detach().std()), rel=0.1)
-    assert seen.dead["1"] == silent == 8
+    moments = capture._activations._outputs
+    for _ in range(2):
+        capture.install()
+        for step in range(6):
+            before = len(moments)
+            backward(model, step)
+            calls.append([name for name, _ in moments[before:]])
+            capture.end_batch()
+        capture.remove()
+    names = ["0", "1", "3", "4", "5"]
+    assert calls == 2 * [names, ["4"], ["3"], ["1"], ["0", "5"], ["4"]]
+    assert list(capture.read().activations.means) == names
 
 
 def test_a_unit_is_dead_if_it_was_zero_for_every_sample() -> None:

@@ -1,0 +1,322 @@
+"""The driver: carries out one plan of a study while it holds the study's seat."""
+
+from __future__ import annotations
+
+import dataclasses
+import signal
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from orchestrator.attempts import attempts
+from orchestrator.engine.ticket import Ticket
+from orchestrator.errors import UsageError
+from orchestrator.ledger import read_trial
+from orchestrator.planning import Plan, PlannedTrial, Selection
+from orchestrator.progress import Progress, progress_for
+from orchestrator.provenance import provenance
+from orchestrator.publishing import (
+    place_of,
+    sink_of,
+    study_run,
+    trial_end,
+    trial_run,
+)
+from orchestrator.records import Failure, State
+from orchestrator.searching import SearchTickets
+from orchestrator.trials import Trial
+from orchestrator.watching.note import LiveNote
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from cluster import Cluster
+    from cluster import Resources as ClusterResources
+    from orchestrator.engine.feed import TicketSource
+    from orchestrator.study import Study
+    from telemetry import CollectorClient
+
+DRAIN_LIMIT_S = 120.0
+RELEASE_LIMIT_S = 10.0
+
+
+@dataclass(frozen=True)
+class Passed:
+    """What one pass over a study came to."""
+
+    ran: int = 0
+    interrupted: bool = False
+    followed: bool = False
+    """Another driver had the study: it was watched until it ended."""
+    left: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    """What telemetry could not publish, and why."""
+
+
+def without_repeats(selection: Selection) -> Selection:
+    """The same without the wish to run things again: what is left to do after they have run."""
+    return dataclasses.replace(selection, again=False, same_code=False, retry=False)
+
+
+def proposals_open(plan: Plan, selection: Selection) -> int:
+    return 0 if selection.only else plan.proposals_left
+
+
+class Driver:
+    """One run of a driver that holds the study's seat."""
+
+    def __init__(
+        self, study: Study, selection: Selection, cluster: Cluster, console: Console
+    ) -> None:
+        self.study, self.selection, self.console = study, selection, console
+        self.cluster = cluster
+        self.provenance = provenance(study.code_digest)
+        self.ran = 0
+        self.client: CollectorClient | None = None
+        self.trials: dict[str, PlannedTrial | Trial] = {}
+        self.progress: Progress | None = None
+        self.note: LiveNote | None = None
+        self.out: dict[str, Ticket] = {}
+
+    def carry_out(self, plan: Plan) -> Passed:
+        from cluster import ClusterError
+
+        try:
+            with self._waiting("starting Ray …"), _interrupt_on_terminate():
+                offered = self.cluster.__enter__()
+        except ClusterError as error:
+            raise UsageError(str(error)) from error
+        except KeyboardInterrupt:
+            return Passed(interrupted=True)
+        left: dict[str, str] = {}
+        try:
+            with _interrupt_on_terminate():  # anew: Ray has put a handler of its own there
+                places = self._places(offered)
+                interrupted = self._phases(plan, places)
+                left = self._drain(interrupted)
+        except KeyboardInterrupt:
+            interrupted = True
+        finally:
+            self.cluster.__exit__(None, None, None)
+            self._release()
+        return Passed(self.ran, interrupted, left=left)
+
+    def _waiting(self, what: str) -> AbstractContextManager[Any]:
+        """Says in a terminal what is waited for; in a log, once."""
+        if self.console.is_terminal:
+            return self.console.status(what)
+        self.console.print(what)
+        return nullcontext()
+
+    def _places(self, offered: ClusterResources) -> int:
+        """How many trials run at once. Raises `UsageError` if not even one fits."""
+        wanted = self.study.file.resources
+        memory_gib = wanted.memory_gib or 0.0
+        ranks = wanted.ranks
+        places = offered.fits(wanted.cpus, wanted.gpus, memory_gib, ranks)
+        if places < 1:
+            each = f"{ranks} ranks of " if ranks > 1 else ""
+            fewer = "-s resources.ranks=… " if ranks > 1 else ""
+            raise UsageError(
+                f"A trial of '{self.study.name}' takes {each}{wanted.cpus:g} CPUs, "
+                f"{wanted.gpus:g} GPUs and {memory_gib:g} GiB, but this machine offers "
+                f"{offered.cpus:g}, {offered.gpus:g} and {offered.memory_gib:.1f}. Ask for less: "
+                f"{fewer}-s resources.cpus=… -s resources.gpus=… -s resources.memory_gib=…"
+            )
+        return min(places, wanted.max_concurrent or places)
+
+    def _phases(self, plan: Plan, places: int) -> bool:
+        from telemetry import start_collector
+
+        parent = study_run(self.study, plan, None, "running")
+        self.client = start_collector(sink_of(self.study.home), parent)
+        metric = self.study.file.verdict.metric if self.study.file.verdict else None
+        proposals = proposals_open(plan, self.selection)
+        try:
+            with (
+                LiveNote(plan, self._tell_study) as self.note,
+                progress_for(self.console, plan, metric, proposals) as self.progress,
+            ):
+                self.progress.note(f"{places} at once")
+                listed = listed_trials(plan)
+                if self.study.searching is not None and not self.selection.only:
+                    listed = self._search(listed, places)
+                self._engine(self._tickets(listed), places)
+        except KeyboardInterrupt:
+            return True
+        return False
+
+    def _search(self, listed: Sequence[PlannedTrial], places: int) -> list[PlannedTrial]:
+        """Carries the search on, and gives what is to go out by list after it: what was listed
+        before but for the proposals it has handed out itself, and the winner it came to."""
+        design = self.study.searching
+        assert design is not None
+        source = SearchTickets(self.study, design, self._search_ticket, self.selection.limit)
+        self._engine(source, places, scheduled=True)
+        if self.note is not None:
+            self.note.tell_now()
+        after = listed_trials(self.study.plan(without_repeats(self.selection)))
+        left = [item for item in listed if item.trial.identity not in source.handed]
+        first = {item.trial.identity: item for item in (*after, *left)}
+        limited = self.selection.limit is not None  # open proposals wait for the next run
+        return [i for i in first.values() if not (limited and i.trial.role == "proposal")]
+
+    def _tickets(self, items: Sequence[PlannedTrial]) -> TicketSource:
+        from orchestrator.engine.feed import ListedTickets
+
+        self.trials |= {item.trial.identity: item for item in items}
+        return ListedTickets.of(
+            self._ticket(item.trial, item.outcome_number, item.afresh) for item in items
+        )
+
+    def _search_ticket(self, trial: Trial, ordinal: int) -> Ticket:
+        self.trials[trial.identity] = trial
+        return self._ticket(trial, 0, ordinal=ordinal)
+
+    def _ticket(
+        self, trial: Trial, number: int, afresh: bool = False, ordinal: int | None = None
+    ) -> Ticket:
+        return Ticket(
+            home=str(self.study.home.root),
+            study=self.study.instance,
+            identity=trial.identity,
+            label=trial.label,
+            arm=trial.arm,
+            replicate=trial.replicate,
+            seed=trial.seed,
+            workload=self.study.file.workload,
+            config=trial.config.model_dump(mode="json"),
+            document=dict(trial.document),
+            observed=dict(trial.observed),
+            outcome_number=number,
+            provenance=self.provenance,
+            same_code=self.selection.same_code,
+            ranks=self.study.file.resources.ranks,
+            time_limit_s=self.study.file.resources.time_limit_s,
+            afresh=afresh,
+            ordinal=ordinal,
+        )
+
+    def _engine(self, source: TicketSource, places: int, scheduled: bool = False) -> None:
+        from orchestrator.engine.feed import Feed
+        from orchestrator.engine.tune_engine import TuneEngine
+
+        if source.exhausted():
+            return
+        design = self.study.searching
+        feed = Feed(self.study.home, source, self.study.file.retries, places)
+        engine = TuneEngine(
+            self.study.file.resources,
+            reusable=self.study.workload.reusable,
+            scheduler=design.scheduler if design and scheduled else None,
+            metric=design.metric if design else None,
+            mode=design.mode if design else "max",
+        )
+        assert self.client is not None
+        engine.run(feed, self, self.client.new_push())
+
+    # -- what the engine tells ------------------------------------------------------------------
+
+    def _tell_study(self, plan: Plan, news: Sequence[str], as_of: datetime) -> None:
+        assert self.client is not None
+        self.client.update_study(study_run(self.study, plan, None, "running", news, as_of))
+
+    def started(self, ticket: Ticket) -> None:
+        self.out[ticket.identity] = ticket
+        assert self.client is not None
+        assert self.progress is not None
+        item = self._item(ticket, "running")
+        self.client.register_trial(trial_run(self.study, item))
+        if self.note is not None:
+            self.note.update(item)
+        self.progress.started(ticket.arm, ticket.label)
+
+    def reported(self, ticket: Ticket, step: int, metrics: Mapping[str, float | None]) -> None:
+        assert self.progress is not None
+        if self.note is not None:
+            where = f"{ticket.arm} seed {ticket.seed}"
+            self.note.reported(ticket.identity, where, step, metrics)
+        self.progress.reported(ticket.arm, ticket.label, step, metrics)
+
+    def ended(self, ticket: Ticket, state: State) -> None:
+        outcome = self._tell_end(ticket, state).record.outcome
+        assert self.progress is not None
+        rule = self.study.file.verdict
+        value = outcome.values().get(rule.metric) if outcome is not None and rule else None
+        self.progress.ended(ticket.arm, ticket.label, state, value)
+
+    def failed(self, ticket: Ticket, failure: Failure, again: bool) -> None:
+        if not again:
+            self._tell_end(ticket, "failed")
+        assert self.progress is not None
+        self.progress.failed(ticket.arm, ticket.label, failure, again)
+
+    def _tell_end(self, ticket: Ticket, state: State) -> PlannedTrial:
+        self.out.pop(ticket.identity, None)
+        item = self._item(ticket, state)
+        outcome = item.record.outcome
+        self.ran += outcome is None or outcome.study == self.study.instance  # not another study's
+        end = trial_end(self.study, item)
+        if end is not None and self.client is not None:
+            self.client.finish_trial(ticket.identity, end)
+        if self.note is not None:
+            self.note.update(item)
+        return item
+
+    def _item(self, ticket: Ticket, state: State) -> PlannedTrial:
+        """The trial as its files tell it now. The index would cost a transaction per trial."""
+        known = self.trials[ticket.identity]
+        trial = known.trial if isinstance(known, PlannedTrial) else known
+        record = read_trial(self.study.home, ticket.identity)
+        return PlannedTrial(trial, record, "run", state, ticket.outcome_number)
+
+    # -- the end --------------------------------------------------------------------------------
+
+    def _drain(self, interrupted: bool) -> dict[str, str]:
+        if self.client is None:
+            return {}
+        if interrupted:  # what is left is published by the next run, or by status
+            return {}
+        with self._waiting(f"writing to {place_of(self.study.home)} …"):
+            report = self.client.drain(DRAIN_LIMIT_S)
+            self.client.stop()
+        return dict(report.left)
+
+    def _release(self) -> None:
+        """Ends the attempts whose workers went away with this run's Ray: they can be resumed."""
+        deadline = time.monotonic() + RELEASE_LIMIT_S
+        for ticket in self.out.values():
+            tries = attempts(self.study.home.trial(ticket.identity))
+            claim = tries[-1].claim() if tries else None
+            if claim is None or claim.study != self.study.instance:
+                continue
+            while tries[-1].life() != "dead" and time.monotonic() < deadline:
+                time.sleep(0.1)
+            if tries[-1].life() == "dead":
+                tries[-1].finish("preempted")
+
+
+def listed_trials(plan: Plan) -> list[PlannedTrial]:
+    """The missing trials, and those that another study's run works on, so that this one waits for
+    them; each identity once."""
+    first: dict[str, PlannedTrial] = {}
+    for item in plan.trials:
+        if item.action in ("run", "running"):
+            first.setdefault(item.trial.identity, item)
+    return list(first.values())
+
+
+@contextmanager
+def _interrupt_on_terminate() -> Iterator[None]:
+    """SIGTERM (a scheduler's notice) ends a run as Ctrl-C does."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
