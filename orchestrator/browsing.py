@@ -13,7 +13,7 @@ from orchestrator.errors import UsageError
 from orchestrator.home import Home
 from orchestrator.publishing import place_of, sink_of
 from telemetry import MlflowSink
-from telemetry.sinks.mlflow_store import with_driver
+from telemetry.sinks.mlflow_store import database_of, with_driver
 
 LOOPBACK = "127.0.0.1"
 PORTS_TRIED = 50
@@ -28,13 +28,12 @@ def serve(home: str | Path | None, port: int, say: Callable[[str], None]) -> int
     if place.tracking_uri.startswith("http"):
         say(f"MLflow is at {place_of(place)}")
         return 0
-    if place.tracking_uri.startswith("sqlite:///"):
-        database = Path(place.tracking_uri.removeprefix("sqlite:///"))
-        if not database.exists():
-            raise UsageError(
-                f"'{place.root}' holds no results yet. Run a study first: "
-                "orrery run lora-sweep --preset smoke"
-            )
+    database = database_of(place.tracking_uri)
+    if database is not None and not database.exists():
+        raise UsageError(
+            f"'{place.root}' holds no results yet. Run a study first: "
+            "orrery run lora-sweep --preset smoke"
+        )
     free = free_port(port)
     if free != port:
         say(f"port {port} is taken, using {free}")

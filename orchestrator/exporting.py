@@ -64,11 +64,12 @@ def export_events(
     if out == STDOUT:
         if chosen != "jsonl":
             raise UsageError("Parquet cannot go to standard output. Give --format jsonl, or --out.")
-        rows = _write(chosen, flat, trials, sys.stdout.buffer, asked, told)
+        with _readable_events():
+            rows = _write(chosen, flat, trials, sys.stdout.buffer, asked, told)
         sys.stdout.buffer.flush()
         return Exported(None, rows, len(trials))
     path = Path(out) if out else Path(f"{title}-{'metrics' if flat else 'events'}.{chosen}")
-    with _new_file(path, force) as file:
+    with _new_file(path, force) as file, _readable_events():
         rows = _write(chosen, flat, trials, file, asked, told)
     return Exported(path, rows, len(trials))
 
@@ -119,7 +120,8 @@ def _trials(
     study = _study(name, home, settings, preset)
     if study is None:
         identity = find_trial(home, name)
-        return identity[:8], [_own_labels(home.trial(identity))]
+        with _readable_events():
+            return identity[:8], [_own_labels(home.trial(identity))]
     trials = [
         ExportTrial(
             home.trial(item.trial.identity),
@@ -159,6 +161,20 @@ def _own_labels(folder: Path) -> ExportTrial:
     facts = context.facts
     seed = facts.get("seed") if context.base_seed is None else context.base_seed
     return ExportTrial(folder, facts.get("study"), facts.get("arm"), facts.get("replicate"), seed)
+
+
+@contextmanager
+def _readable_events() -> Iterator[None]:
+    """A damaged archive as a `UsageError`; what the system refused, with its number, passes."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno is not None:
+            raise
+        raise UsageError(
+            f"Nothing was exported: {error}. Export the other trials one by one; the rows and the "
+            "outcome of this one are kept in its folder."
+        ) from error
 
 
 @contextmanager

@@ -102,6 +102,7 @@ def _replicate(study: Study, rule: Rule, item: PlannedTrial) -> ReplicateScores:
         selection_value=_mean(_scores(path, select, rule.metric)) if select else None,
         code_digest=outcome.provenance.code_digest,
         device=outcome.provenance.device,
+        ranks=outcome.provenance.ranks,
         dtype=getattr(trial.config, "precision", None),
     )
 

@@ -20,6 +20,7 @@ from orchestrator.records import State
 from telemetry import (
     PublishReport,
     Sink,
+    SinkUnavailableError,
     StudyRun,
     TrialEnd,
     TrialRun,
@@ -212,14 +213,20 @@ def state_among(states: set[State]) -> str:
 
 
 def mlflow_run_ids(study: Study, plan: Plan) -> dict[str, str]:
-    """Identity → run id of the trials that this home's MLflow has."""
+    """Identity → run id of the trials that this home's MLflow has; none while it is away."""
     trials = [trial_run(study, item) for item in each_once(plan)]
-    return run_ids(study_run(study, plan, None, "running"), trials, sink_of(study.home))
+    try:
+        return run_ids(study_run(study, plan, None, "running"), trials, sink_of(study.home))
+    except SinkUnavailableError:
+        return {}
 
 
 def parent_run_id(study: Study, plan: Plan) -> str | None:
-    """The id of the study's own MLflow run; None before it has one."""
-    return study_run_id(study_run(study, plan, None, "running"), sink_of(study.home))
+    """The id of the study's own MLflow run; None before it has one, and while MLflow is away."""
+    try:
+        return study_run_id(study_run(study, plan, None, "running"), sink_of(study.home))
+    except SinkUnavailableError:
+        return None
 
 
 def reproduce_command(study: Study, folder: Path | None = None) -> str:

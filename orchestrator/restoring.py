@@ -115,8 +115,7 @@ def _folders(home: Home, study: str | None) -> list[Path]:
 def _publish(home: Home, folder: Path, tell: Progress) -> Published:
     told = read_plan(folder)
     study = _study(home, folder, told)
-    for listed in told.trials:
-        _restore_rows(home.trial(listed.id))
+    left = _restore_all_rows(home, told)
     try:
         plan = study.plan()
         if study.instance != folder.name:
@@ -125,7 +124,7 @@ def _publish(home: Home, folder: Path, tell: Progress) -> Published:
         if report is None and state_of(plan) != "running":
             report = report_study(study, plan)
     except Exception as error:  # whatever a workload raises that was changed since
-        return _publish_from_files(home, folder, study, told, _one_line(error), tell)
+        return _publish_from_files(home, folder, study, told, _one_line(error), tell, left)
     verdict = report.verdict if report is not None else None
     done = publish(
         study,
@@ -136,7 +135,7 @@ def _publish(home: Home, folder: Path, tell: Progress) -> Published:
         afresh=True,
         progress=tell,
     )
-    return _published(folder.name, _ran(plan), done)
+    return _published(folder.name, _ran(plan), done, left)
 
 
 def _study(home: Home, folder: Path, told: PlanFile) -> Study:
@@ -155,22 +154,29 @@ def _ran(plan: Plan) -> int:
     return len({i.trial.identity for i in plan.trials if i.record.state != "planned"})
 
 
-def _published(name: str, trials: int, done: PublishReport, why: str | None = None) -> Published:
-    left = {name: "it is being published by the process that runs it"} if done.busy else done.left
-    return Published(name, trials, done.rows, dict(left), why)
+def _published(
+    name: str, trials: int, done: PublishReport, left: dict[str, str], why: str | None = None
+) -> Published:
+    more = {name: "it is being published by the process that runs it"} if done.busy else done.left
+    return Published(name, trials, done.rows, {**left, **more}, why)
 
 
 # -- without a plan -------------------------------------------------------------------------------
 
 
 def _publish_from_files(
-    home: Home, folder: Path, study: Study, told: PlanFile, why: str, tell: Progress
+    home: Home,
+    folder: Path,
+    study: Study,
+    told: PlanFile,
+    why: str,
+    tell: Progress,
+    left: dict[str, str],
 ) -> Published:
     trials: list[tuple[TrialRun, TrialEnd | None]] = []
     records: dict[str, TrialRecord] = {}
-    left: dict[str, str] = {}
     for listed in told.trials:
-        if listed.id in records or listed.id in left:
+        if listed.id in records:
             continue
         try:
             record = records[listed.id] = read_trial(home, listed.id)
@@ -191,8 +197,7 @@ def _publish_from_files(
         afresh=True,
         progress=tell,
     )
-    found = _published(folder.name, len(trials), done, why)
-    return Published(found.study, found.trials, found.rows, {**left, **(found.left or {})}, why)
+    return _published(folder.name, len(trials), done, left, why)
 
 
 def _study_run(
@@ -261,16 +266,33 @@ def _computed(folder: Path) -> dict[str, Any]:
     return computed if isinstance(computed, dict) else {}
 
 
+def _restore_all_rows(home: Home, told: PlanFile) -> dict[str, str]:
+    """Trial → why its rows are not restored. One that has a damaged file keeps no other."""
+    left: dict[str, str] = {}
+    for identity in dict.fromkeys(listed.id for listed in told.trials):
+        try:
+            _restore_rows(home.trial(identity))
+        except (OSError, OrreryError) as error:
+            left[identity] = str(error)
+    return left
+
+
 def _restore_rows(folder: Path) -> None:
-    """Rows from archived events, where the row log is gone; earlier outcomes' final rows too."""
-    if (folder / ROWS_NAME).exists() or not (folder / EVENTS_NAME).exists():
+    """Rows from archived events, where the row log is gone; earlier outcomes' final rows too.
+
+    Those are looked for each time: the log may have been made anew by a run, which knows the last
+    outcome only, or by a process that died before it came to them.
+    """
+    if not (folder / EVENTS_NAME).exists():
         return
-    rebuild_rows(folder)
-    log = RowLog(folder)
-    for outcome in outcomes(folder):
-        end = end_of(folder, TrialRecord(folder.name, "done", outcome=outcome), "done")
-        if end is not None:
-            log.append(summary_rows(end))
+    if not (folder / ROWS_NAME).exists():
+        rebuild_rows(folder)
+    ends = [
+        end_of(folder, TrialRecord(folder.name, "done", outcome=outcome), "done")
+        for outcome in outcomes(folder)
+    ]
+    if len(ends) > 1:
+        RowLog(folder).append(row for end in ends if end is not None for row in summary_rows(end))
 
 
 def _one_line(error: Exception) -> str:

@@ -1,4 +1,7 @@
-"""Freeing disk: what may go once a trial is done. Outcomes, scores, artifacts and rows never do."""
+"""Freeing disk: what may go once a trial is done, and what killed processes have left.
+
+Outcomes, scores, artifacts and rows never go.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +16,11 @@ from orchestrator.attempts import Attempt, attempts
 from orchestrator.home import Home
 from orchestrator.ledger import read_trial
 from orchestrator.records import Outcome
+from orchestrator.replaying.rerunning import SCRATCH
+from telemetry.filesystem import BusyError, locked
+from telemetry.parquet import EVENTS_NAME, LOCK_NAME
+from telemetry.rebuilding import REBUILDING
+from telemetry.scratch import left_behind
 
 
 @dataclass(frozen=True)
@@ -24,7 +32,8 @@ class Freed:
 
 
 def collect_garbage(home: str | Path | None = None, *, dry_run: bool = False) -> Freed:
-    """Removes checkpoints of finished trials, and what dead attempts left half made.
+    """Removes checkpoints of finished trials, and what dead processes left half made: attempts,
+    replays (those of this host), and archiving.
 
     A trial that is not done keeps its checkpoints: they are what it continues from.
     """
@@ -33,19 +42,23 @@ def collect_garbage(home: str | Path | None = None, *, dry_run: bool = False) ->
     if not dry_run:
         _archive_spools(place)
     for path in _garbage(place):
-        total += sum(f.lstat().st_size for f in path.rglob("*") if f.is_file())
+        total += sum(f.lstat().st_size for f in (path, *path.rglob("*")) if f.is_file())
         removed.append(path)
         if not dry_run:
-            shutil.rmtree(path, ignore_errors=True)
+            if path.is_dir():
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                path.unlink(missing_ok=True)
             _tell_index(place, path)
     return Freed(total, tuple(removed))
 
 
 def _tell_index(home: Home, removed: Path) -> None:
     """What the index knows of a trial counts until the trial's own folder changes."""
-    trial = removed.relative_to(home.trials).parts[0]
-    with suppress(OSError):
-        os.utime(home.trial(trial))
+    if removed.is_relative_to(home.trials):
+        trial = removed.relative_to(home.trials).parts[0]
+        with suppress(OSError):
+            os.utime(home.trial(trial))
 
 
 def _archive_spools(home: Home) -> None:
@@ -58,7 +71,10 @@ def _archive_spools(home: Home) -> None:
 
 
 def _garbage(home: Home) -> Iterator[Path]:
+    yield from left_behind(home.root, SCRATCH)
     for identity in sorted(home.identities()):
+        yield from left_behind(home.trial(identity), REBUILDING)
+        yield from _unfinished_archives(home.trial(identity))
         record = read_trial(home, identity)
         if record.state == "running":
             continue
@@ -74,3 +90,11 @@ def _leavings(attempt: Attempt, outcome: Outcome | None) -> Iterator[Path]:
         yield checkpoint
     else:
         yield from sorted(checkpoint.glob(".partial-*"))
+
+
+def _unfinished_archives(trial_folder: Path) -> Iterator[Path]:
+    """Events that were being put into Parquet; whoever does that now holds a lock."""
+    found = sorted(trial_folder.glob(f".{EVENTS_NAME}.*.tmp"))
+    if found:
+        with suppress(BusyError), locked(trial_folder / LOCK_NAME, wait=False):
+            yield from found

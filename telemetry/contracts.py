@@ -39,7 +39,7 @@ class Contract(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="kind"
     def __post_init__(self) -> None:
         if self.nonfinite:
             nonfinite.restore(self, self.nonfinite)
-        elif found := nonfinite.find(self):
+        if (found := nonfinite.find(self)) != self.nonfinite:
             msgspec.structs.force_setattr(self, "nonfinite", found)
 
 

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from telemetry import nonfinite
-from telemetry.contracts import Contract, DenseTrace
+from telemetry.contracts import Contract, DenseTrace, Snapshot
 from telemetry.events import (
     VERSION,
     EpisodeContext,
@@ -30,21 +30,18 @@ from telemetry.events import (
     Payload,
     Reducer,
     Trace,
+    checked,
     encode,
     plain,
 )
 from telemetry.line import encode_lines, line_of
+from telemetry.measured import numbers
 from telemetry.spool import SpoolWriter
 from telemetry.wake import Push, Wake, usual_interval_s
 
 __all__ = ["Emitter", "EmitterCounters", "Push", "Wake"]
 
 logger = logging.getLogger(__name__)
-
-
-def _as_given(payload: Payload) -> Payload:
-    return payload
-
 
 _time_ns = time.time_ns
 
@@ -59,7 +56,8 @@ class EmitterCounters:
     """Refused writes; the events were held, not lost."""
     push_errors: int = 0
     errors: int = 0
-    """Events that could not be made at all (a value that is no number, a broken object)."""
+    """Events that could not be made at all (a value that is no number, a contract whose field holds
+    another type, a snapshot without a step, a broken object)."""
 
 
 class Emitter:
@@ -144,10 +142,13 @@ class Emitter:
                     return
             if self._closed:
                 return
+            now_ms = _time_ns() // 1_000_000
+            # No call from here to `encode_lines`: a signal handler that records comes in only
+            # after calls and loops, and it would fill this same line.
             seq = self._seq
             self._seq = seq + 1
             line = self._line
-            line.time_ms = _time_ns() // 1_000_000
+            line.time_ms = now_ms
             line.seq = seq
             line.step = step
             line.epoch = epoch
@@ -155,7 +156,7 @@ class Emitter:
             try:
                 data = encode_lines(self._lines)
             except BaseException:
-                self._seq = seq
+                self._give_back(seq)
                 raise
             if self._retry_at:
                 self._append(data)
@@ -186,10 +187,17 @@ class Emitter:
     def snapshot(
         self, contract: Contract, *, step: int | None = None, epoch: float | None = None
     ) -> None:
-        """A typed contract of any tier; the `values()` of one of tier 2 become rows at `step`."""
+        """A typed contract of any tier; the `values()` of one of tier 2 become rows at `step`.
+
+        One of tier 2 without a step, and one whose fields hold other types than they declare, is
+        left out and counted.
+        """
         if isinstance(contract, DenseTrace) and self._thin():
             return
-        self._emit(_as_given, (contract,), step, epoch)
+        if step is None and isinstance(contract, Snapshot):
+            self._broken(TypeError(f"{type(contract).__name__} needs a step: its values are rows"))
+            return
+        self._emit(checked, (contract,), step, epoch)
 
     def context(self, facts: Mapping[str, Any]) -> None:
         """Tier 1: facts about the trial; those named as in `EpisodeContext` fill its fields."""
@@ -264,32 +272,36 @@ class Emitter:
             with self._lock:
                 if self._closed:
                     return
-                seq = self._seq
                 now_ms = _time_ns() // 1_000_000
-                event = Event(VERSION, *place, seq, now_ms, payload, step, epoch)
-                line = encode(event) + b"\n"
-                self._seq = seq + 1
+                seq = self._seq
+                self._seq = seq + 1  # at once: a signal handler that records takes the next
+                try:
+                    event = Event(VERSION, *place, seq, now_ms, payload, step, epoch)
+                    line = encode(event) + b"\n"
+                except BaseException:
+                    self._give_back(seq)
+                    raise
                 self._append(line)
         except Exception as error:
             self._broken(error)
             return
         self._after(seq)
 
+    def _give_back(self, seq: int) -> None:
+        """The number of an event that was not made, unless later ones were taken meanwhile."""
+        if self._seq == seq + 1:
+            self._seq = seq
+
     def _emit_values(
         self, values: Mapping[str, float | None], step: int, epoch: float | None
     ) -> None:
         """Metrics of any kind: not measured, not finite, of other number types, or no numbers."""
         try:
-            numbers = {
-                key: value if value is None or type(value) is float else float(value)
-                for key, value in values.items()
-            }
-        except (TypeError, ValueError) as error:
-            numbers = self._numbers(values, error)
+            measured = numbers(values, self._broken)
         except Exception as error:
             self._broken(error)
             return
-        self._emit(Metrics, (numbers,), step, epoch)
+        self._emit(Metrics, (measured,), step, epoch)
 
     def _after(self, seq: int) -> None:
         if self._thread is None:
@@ -308,17 +320,6 @@ class Emitter:
             self._refused(error)
             return
         self._retry_at = 0.0
-
-    def _numbers(
-        self, values: Mapping[str, float | None], error: Exception
-    ) -> dict[str, float | None]:
-        numbers: dict[str, float | None] = {}
-        for key, value in values.items():
-            try:
-                numbers[str(key)] = None if value is None else float(value)
-            except Exception:
-                self._broken(TypeError(f"metric {key!r} is no number: {error}"))
-        return numbers
 
     # -- the background thread ------------------------------------------------------------------
 

@@ -13,12 +13,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import msgspec
 
 from telemetry import nonfinite
 from telemetry.contracts import (
+    Contract,
     CounterfactualMatrix,
     DenseTrace,
     HostBaseline,
@@ -205,11 +206,25 @@ def values_of(payload: Payload) -> Mapping[str, float | None] | None:
     return payload.values() if isinstance(payload, Snapshot) else None
 
 
+def checked(contract: Contract) -> Payload:
+    """The contract as a reader will find it: arrays and tensors as plain numbers.
+
+    Raises `TypeError` for what is no payload of an event, `msgspec.ValidationError` for a field
+    that does not hold what it is declared to hold.
+    """
+    kind = type(contract)
+    if not isinstance(contract, Contract) or kind not in _TIERS:
+        kinds = ", ".join(sorted(k.__name__ for k in _TIERS if issubclass(k, Contract)))
+        raise TypeError(f"{kind.__name__} is no event of its own; valid: {kinds}")
+    plainly = msgspec.to_builtins(contract, enc_hook=plain)
+    return cast("Payload", msgspec.convert(plainly, kind))
+
+
 class Event(msgspec.Struct, frozen=True, omit_defaults=True):
     """One event. `seq` counts from 0 within (trial, attempt, rank); a gap in it was thinned.
 
     `time_ms` is the wall clock of the rank's host, in milliseconds since 1970. `step` counts
-    training steps; `epoch` may be a fraction.
+    training steps, and every event of tier 2 has one; `epoch` may be a fraction.
     """
 
     v: int

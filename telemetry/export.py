@@ -11,7 +11,6 @@ import math
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
@@ -26,7 +25,6 @@ if TYPE_CHECKING:
 
 TIERS: tuple[Tier, ...] = (1, 2, 3)
 _METRICS: tuple[Tier, ...] = (2,)
-BATCH_ROWS = 8192
 GROUP_ROWS = 65536
 
 Count = Callable[[int], object]
@@ -160,12 +158,15 @@ def _labelled_schema(schema: pa.Schema) -> pa.Schema:
 
 
 class _Write:
-    """Gathers batches into row groups, so that many small trials don't make many small groups."""
+    """Gathers batches into row groups, so that many small trials don't make many small groups.
+
+    A group has about `GROUP_ROWS` rows, or fewer that take `parquet.GROUP_BYTES` in memory.
+    """
 
     def __init__(self, writer: Any, schema: pa.Schema) -> None:
         self._writer, self._schema = writer, schema
         self._waiting: list[pa.RecordBatch] = []
-        self._waiting_rows = 0
+        self._waiting_rows = self._waiting_bytes = 0
         self.rows = 0
 
     def __call__(self, batch: pa.RecordBatch, labels: Mapping[str, str | int | None]) -> int:
@@ -176,8 +177,9 @@ class _Write:
             columns = [self._column(batch, field, labels) for field in self._schema]
             self._waiting.append(pa.RecordBatch.from_arrays(columns, schema=self._schema))
             self._waiting_rows += count
+            self._waiting_bytes += int(batch.nbytes)
             self.rows += count
-        if self._waiting_rows >= GROUP_ROWS:
+        if self._waiting_rows >= GROUP_ROWS or self._waiting_bytes >= parquet.GROUP_BYTES:
             self.flush()
         return count
 
@@ -187,7 +189,7 @@ class _Write:
         if self._waiting:
             table = pa.Table.from_batches(self._waiting, schema=self._schema)
             self._writer.write_table(table, row_group_size=GROUP_ROWS)
-        self._waiting, self._waiting_rows = [], 0
+        self._waiting, self._waiting_rows, self._waiting_bytes = [], 0, 0
 
     def _column(
         self, batch: pa.RecordBatch, field: pa.Field, labels: Mapping[str, str | int | None]
@@ -209,10 +211,8 @@ def _write_rows(
     trial: ExportTrial,
     told: Count,
 ) -> None:
-    import pyarrow as pa
-
-    while part := list(islice(rows, BATCH_ROWS)):
-        told(write(pa.RecordBatch.from_pylist(part, schema=schema), trial.labels))
+    for batch in parquet.record_batches(rows, schema):
+        told(write(batch, trial.labels))
 
 
 @contextmanager

@@ -5,12 +5,14 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
 _LOCAL_TYPES = frozenset(
     {"ext2", "ext3", "ext4", "xfs", "btrfs", "zfs", "f2fs", "tmpfs", "ramfs", "overlay", "bcachefs"}
 )
+_OCTAL = re.compile(rb"\\([0-7]{3})")
 
 
 def is_local(path: str | os.PathLike[str]) -> bool:
@@ -18,19 +20,28 @@ def is_local(path: str | os.PathLike[str]) -> bool:
 
     Source: the longest mount point of ``/proc/self/mounts`` that holds the path.
     """
-    target = os.path.realpath(path)
-    best, kind = "", ""
     try:
-        mounts = Path("/proc/self/mounts").read_text(errors="replace").splitlines()
+        mounts = Path("/proc/self/mounts").read_bytes()
     except OSError:
         return False
-    for line in mounts:
-        fields = line.split(" ")
-        point = fields[1].encode().decode("unicode_escape")
-        inside = target == point or target.startswith(point.rstrip("/") + "/")
+    return type_in(mounts, os.path.realpath(path)) in _LOCAL_TYPES
+
+
+def type_in(mounts: bytes, path: str) -> str:
+    """The type of the file system that holds the absolute `path`, by the text of a mount table.
+
+    Empty if none holds it. A mount point's space, tab, line end and backslash stand there as
+    three octal digits; every other byte stands for itself.
+    """
+    target = os.fsencode(path)
+    best, kind = b"", b""
+    for line in filter(None, mounts.split(b"\n")):
+        fields = line.split(b" ")
+        point = _OCTAL.sub(lambda found: bytes([int(found[1], 8) & 0xFF]), fields[1])
+        inside = target == point or target.startswith(point.rstrip(b"/") + b"/")
         if inside and len(point) >= len(best):
             best, kind = point, fields[2]
-    return kind in _LOCAL_TYPES
+    return os.fsdecode(kind)
 
 
 class BusyError(RuntimeError):
@@ -63,6 +74,15 @@ def write_all(handle: int, data: bytes) -> None:
     view = memoryview(data)
     while view:
         view = view[os.write(handle, view) :]
+
+
+def sync(path: Path) -> None:
+    """Has the disk take the content of a file, or the names in a folder, before going on."""
+    handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def replace(path: Path, data: bytes) -> None:

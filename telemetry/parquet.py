@@ -10,8 +10,10 @@ JSON, as it stood in the spool.
 from __future__ import annotations
 
 import heapq
+import logging
 import os
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import chain, groupby
@@ -22,13 +24,15 @@ import msgspec
 
 from telemetry import events
 from telemetry.events import Event, Mark, Metrics, Tier
-from telemetry.filesystem import locked
+from telemetry.filesystem import locked, sync
 from telemetry.fold import TrialFold
 from telemetry.spool import SpoolFile, SpoolReader, spools_of
 
 if TYPE_CHECKING:
     import pyarrow as pa
     import pyarrow.parquet as pq
+
+logger = logging.getLogger(__name__)
 
 EVENTS_NAME = "events.parquet"
 SCHEMA_VERSION = 1
@@ -38,7 +42,7 @@ GROUP_BYTES = 64 * 1024 * 1024
 _BATCH_ROWS = 4096
 _READ_BYTES = 1024 * 1024
 _FEW = 64
-_LOCK_NAME = "events.lock"
+LOCK_NAME = "events.lock"
 _TIERS: tuple[Tier, ...] = (1, 2, 3)
 
 
@@ -46,25 +50,27 @@ def archive_events(trial_folder: Path | str, *, remove_spools: bool = False) -> 
     """Writes the events of all spools into the trial's Parquet file, beside those it has already.
 
     The file is replaced in one step, and only if there is something new. With `remove_spools` (for
-    a trial that has ended), the spools that were closed in order and are now in the file are
-    removed, after their rows were logged; those of a process that died stay. Memory does not grow
-    with the number of events. Gives the file's path, or None if the trial has no events. Raises
-    `OSError`.
+    a trial that has ended), the spools that were closed in order and are now whole in the file, on
+    disk, are removed, after their rows were logged; those of a process that died stay, and so do
+    those with a line that this code can't read. Memory does not grow with the number of events.
+    Gives the file's path, or None if the trial has no events. Raises `OSError`.
     """
     folder = Path(trial_folder)
     path = folder / EVENTS_NAME
     files = spools_of(folder)
     if not files:
         return path if path.exists() else None
-    with locked(folder / _LOCK_NAME):
+    with locked(folder / LOCK_NAME):
         spools = [_survey(file) for file in files]
         _write(path, spools)
         closed = [spool for spool in spools if spool.closed]
         if remove_spools and closed:
-            TrialFold(folder).fold_all(ended=True)
+            folded = TrialFold(folder)
+            folded.fold_all(ended=True)
+            if folded.log.path.exists():
+                sync(folded.log.path)
             for spool in closed:
-                if spool.file.path.stat().st_size == spool.end:
-                    spool.file.path.unlink(missing_ok=True)
+                spool.remove()
     return path
 
 
@@ -75,10 +81,12 @@ def read_events(path: Path | str) -> Iterator[Event]:
 
 
 def events_in_order(trial_folder: Path | str, tiers: Collection[Tier] = _TIERS) -> Iterator[Event]:
-    """Each event of these tiers once, from file and spools, by attempt, rank, sequence number."""
+    """Each event of these tiers once, from file and spools, by attempt, rank, sequence number.
+
+    What is there when it is called; a trial may be archived meanwhile. Raises `OSError`.
+    """
     folder = Path(trial_folder)
-    spools = [_survey(file) for file in spools_of(folder)]
-    return _merged(folder / EVENTS_NAME, spools, tiers)
+    return _however_archived(folder, [_survey(file) for file in spools_of(folder)], tiers)
 
 
 # -- spools -----------------------------------------------------------------------------------
@@ -107,6 +115,19 @@ class _Spool:
             found = (event for event in _batches(reader, self.end) if event.tier == tier)
         return found if self.ascending else iter(sorted(found, key=_place))
 
+    def remove(self) -> None:
+        """Removes the spool, unless it holds what is not in the file."""
+        if self.file.path.stat().st_size != self.end:
+            return
+        if self.unreadable:
+            logger.warning(
+                "%s stays: %d of its lines are no events that this version reads",
+                self.file.path,
+                self.unreadable,
+            )
+            return
+        self.file.path.unlink(missing_ok=True)
+
 
 def _survey(file: SpoolFile) -> _Spool:
     spool = _Spool(file)
@@ -124,6 +145,10 @@ def _survey(file: SpoolFile) -> _Spool:
     return spool
 
 
+class _SpoolGoneError(OSError):
+    """A spool ended before what was seen of it: it was archived and removed since."""
+
+
 def _batches(reader: SpoolReader, end: int | None = None) -> Iterator[Event]:
     """Events up to byte `end`, where a line ends, a few at a time."""
     while end is None or reader.offset < end:
@@ -131,7 +156,9 @@ def _batches(reader: SpoolReader, end: int | None = None) -> Iterator[Event]:
         limit = _READ_BYTES if end is None else min(_READ_BYTES, end - before)
         yield from reader.read(limit)
         if reader.offset == before:
-            return
+            if end is None:
+                return
+            raise _SpoolGoneError(f"{reader.path} was removed while it was read; read it again")
 
 
 # -- order ------------------------------------------------------------------------------------
@@ -139,6 +166,28 @@ def _batches(reader: SpoolReader, end: int | None = None) -> Iterator[Event]:
 
 def _place(event: Event) -> tuple[int, int, int]:
     return (event.attempt, event.rank, event.seq)
+
+
+def _however_archived(
+    folder: Path, spools: list[_Spool], tiers: Collection[Tier]
+) -> Iterator[Event]:
+    """The events in order; where a spool goes meanwhile, they go on from the file it went into."""
+    given: tuple[int, int, int] | None = None
+    times: set[int] = set()
+    while True:
+        try:
+            for event in _merged(folder / EVENTS_NAME, spools, tiers):
+                place = _place(event)
+                if given is not None and place < given:
+                    continue
+                if place != given:
+                    given, times = place, set()
+                if event.time_ms not in times:
+                    times.add(event.time_ms)
+                    yield event
+            return
+        except _SpoolGoneError:
+            spools = [_survey(file) for file in spools_of(folder)]
 
 
 def _merged(path: Path, spools: list[_Spool], tiers: Collection[Tier]) -> Iterator[Event]:
@@ -164,12 +213,19 @@ def _archived(path: Path, tier: Tier) -> Iterator[Event]:
     """The events of one tier in a file, a batch at a time."""
     import pyarrow.parquet as pq
 
-    with pq.ParquetFile(path) as file:
+    with _told_of_damage(path), pq.ParquetFile(path) as file:
         groups = [g for g in range(file.num_row_groups) if _tier_of(file, g) == tier]
         if groups:
-            for batch in file.iter_batches(_BATCH_ROWS, row_groups=groups):
+            for batch in file.iter_batches(_rows_at_once(file, groups), row_groups=groups):
                 for row in batch.to_pylist():
                     yield event_of(row)
+
+
+def _rows_at_once(file: pq.ParquetFile, groups: list[int]) -> int:
+    """So many that they take a few MiB, whether they are numbers or dense traces."""
+    about = [file.metadata.row_group(group) for group in groups]
+    size, rows = sum(g.total_byte_size for g in about), sum(g.num_rows for g in about)
+    return max(1, min(_BATCH_ROWS, int(_READ_BYTES * rows // max(1, size))))
 
 
 def _tier_of(file: pq.ParquetFile, group: int) -> int:
@@ -182,7 +238,33 @@ def _tier_of(file: pq.ParquetFile, group: int) -> int:
 def _count(path: Path) -> int:
     import pyarrow.parquet as pq
 
-    return int(pq.read_metadata(path).num_rows) if path.exists() else -1
+    if not path.exists():
+        return -1
+    with _told_of_damage(path):
+        return int(pq.read_metadata(path).num_rows)
+
+
+@contextmanager
+def _told_of_damage(path: Path) -> Iterator[None]:
+    """Says of a file that can't be read which it is and what to do. Raises `OSError`."""
+    import pyarrow as pa
+
+    try:
+        yield
+    except (
+        pa.ArrowException,
+        msgspec.MsgspecError,
+        KeyError,
+        UnicodeDecodeError,
+        OSError,
+    ) as error:
+        if isinstance(error, OSError) and error.errno is not None:
+            raise
+        what = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise OSError(
+            f"'{path}' is damaged ({what}). Put a copy of it back, or move it away: then events "
+            "that are still in spools are archived again, and the others are lost."
+        ) from error
 
 
 def _write(path: Path, spools: list[_Spool]) -> None:
@@ -198,21 +280,24 @@ def _write(path: Path, spools: list[_Spool]) -> None:
     try:
         with pq.ParquetWriter(temporary, schema, compression="zstd") as writer:
             for tier in _TIERS:
-                for group in _groups(_merged(path, spools, (tier,)), schema):
+                found = map(event_row, _merged(path, spools, (tier,)))
+                for group in _groups(found, schema):
                     written += group.num_rows
                     writer.write_table(group, row_group_size=group.num_rows)
         if written != before:
+            sync(temporary)
             os.replace(temporary, path)
+            sync(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
 
 
-def _groups(found: Iterator[Event], schema: pa.Schema) -> Iterator[pa.Table]:
-    """Events as tables, each a row group."""
+def _groups(rows: Iterable[dict[str, Any]], schema: pa.Schema) -> Iterator[pa.Table]:
+    """Rows as tables, each a row group."""
     import pyarrow as pa
 
     batches: list[pa.RecordBatch] = []
-    for batch in _record_batches(found, schema):
+    for batch in record_batches(rows, schema):
         batches.append(batch)
         full = sum(each.num_rows for each in batches) + _BATCH_ROWS > GROUP_ROWS
         if full or sum(each.nbytes for each in batches) > GROUP_BYTES:
@@ -222,20 +307,20 @@ def _groups(found: Iterator[Event], schema: pa.Schema) -> Iterator[pa.Table]:
         yield pa.Table.from_batches(batches, schema)
 
 
-def _record_batches(found: Iterator[Event], schema: pa.Schema) -> Iterator[pa.RecordBatch]:
+def record_batches(rows: Iterable[dict[str, Any]], schema: pa.Schema) -> Iterator[pa.RecordBatch]:
+    """Rows as batches of a bounded number of rows, and of bytes in `data`."""
     import pyarrow as pa
 
-    rows: list[dict[str, Any]] = []
+    waiting: list[dict[str, Any]] = []
     size = 0
-    for event in found:
-        row = event_row(event)
-        rows.append(row)
-        size += len(row["data"] or ())
-        if len(rows) == _BATCH_ROWS or size > GROUP_BYTES // 8:
-            yield pa.RecordBatch.from_pylist(rows, schema)
-            rows, size = [], 0
-    if rows:
-        yield pa.RecordBatch.from_pylist(rows, schema)
+    for row in rows:
+        waiting.append(row)
+        size += len(row.get("data") or ())
+        if len(waiting) == _BATCH_ROWS or size > GROUP_BYTES // 8:
+            yield pa.RecordBatch.from_pylist(waiting, schema)
+            waiting, size = [], 0
+    if waiting:
+        yield pa.RecordBatch.from_pylist(waiting, schema)
 
 
 def event_schema() -> pa.Schema:

@@ -21,7 +21,7 @@ from telemetry.filesystem import BusyError, locked, replace
 from telemetry.fold import TrialFold
 from telemetry.parquet import EVENTS_NAME
 from telemetry.rowlog import Row
-from telemetry.runs import StudyRun, TrialEnd, TrialRun
+from telemetry.runs import ROWS_TAG, StudyRun, TrialEnd, TrialRun
 from telemetry.sinks.protocol import RunGoneError, Sink, SinkError, SinkUnavailableError
 
 logger = logging.getLogger(__name__)
@@ -40,6 +40,8 @@ class Cursor(msgspec.Struct, omit_defaults=True):
     ended: str | None = None
     """`TrialEnd.mark` of the end that was written; for a study, a digest of what was written."""
     reused: bool = False
+    log: str = ""
+    """The row log in which `rows_bytes` counts: its `RowLog.generation`."""
     v: int = 1
 
 
@@ -90,12 +92,26 @@ class TrialPublication:
         self.end: TrialEnd | None = None
         self.fold = TrialFold(trial.folder)
         found = None if afresh else _read_cursor(trial.path, store, study.instance)
-        self.cursor = found or Cursor(store, study.instance, reused=trial.reused)
+        self.cursor = found or self._new_cursor()
+        self._keep_to_the_log()
 
     @property
     def complete(self) -> bool:
         """The trial has ended, and the store has all of it."""
         return self.end is not None and self.cursor.ended == self.end.mark
+
+    def _new_cursor(self) -> Cursor:
+        return Cursor(self.store, self.study.instance, reused=self.trial.reused)
+
+    def _keep_to_the_log(self) -> None:
+        """Begins again at the first row if the log is not the one that was sent from."""
+        log = self.fold.log
+        generation = log.generation()
+        shorter = log.path.exists() and log.size() < self.cursor.rows_bytes
+        if not self.trial.reused and (shorter or generation != self.cursor.log):
+            run_id = self.cursor.run_id
+            self.cursor = self._new_cursor()
+            self.cursor.run_id, self.cursor.log = run_id, generation
 
     def gather(self) -> int:
         """Folds the spools into the row log, the end's rows with them; gives how many were new.
@@ -125,12 +141,14 @@ class TrialPublication:
 
         Raises `SinkError`, or `SinkUnavailableError` if it is to be tried again.
         """
+        self._keep_to_the_log()
         if self.complete:
             return 0
         try:
             return self._write(sink)
         except RunGoneError:
-            self.cursor = Cursor(self.store, self.study.instance, reused=self.trial.reused)
+            self.cursor = self._new_cursor()
+            self._keep_to_the_log()
             return self._write(sink)
 
     def _write(self, sink: Sink) -> int:
@@ -138,11 +156,11 @@ class TrialPublication:
             rows = summary_rows(self.end) if self.end is not None else []
             self._send(sink, self._linked(), rows, self.end, 0)
             return len(rows)
-        sent = 0
+        sent, trial = 0, self._marked()
         while True:
             rows, offset = self.fold.log.read(self.cursor.rows_bytes)
             last = not rows or self.fold.log.read(offset, 1 << 16)[1] == offset
-            self._send(sink, self.trial, rows, self.end if last else None, offset)
+            self._send(sink, trial, rows, self.end if last else None, offset)
             sent += len(rows)
             if last:
                 return sent
@@ -157,6 +175,15 @@ class TrialPublication:
         self.cursor.rows_bytes = offset
         self.cursor.ended = None if end is None else end.mark
         _write_cursor(self.trial.path, self.cursor)
+
+    def _marked(self) -> TrialRun:
+        """The trial with the mark of its row log, if that was made anew."""
+        from telemetry.rebuilding import rebuilt_mark
+
+        mark = rebuilt_mark(self.trial.path)
+        if mark is None:
+            return self.trial
+        return msgspec.structs.replace(self.trial, tags={**self.trial.tags, ROWS_TAG: mark})
 
     def _linked(self) -> TrialRun:
         """The reused trial with the run that measured it, if this store is known to have one."""
@@ -317,7 +344,7 @@ def publish_parent(
         sink.log_artifacts(study, artifacts)
     if study.folder is not None:
         digest = _digest(study, artifacts)
-        _write_cursor(Path(study.folder), Cursor(store, study.instance, run_id, 0, digest))
+        _write_cursor(Path(study.folder), Cursor(store, study.instance, run_id, ended=digest))
 
 
 def _digest(study: StudyRun, artifacts: Path | None) -> str:

@@ -6,8 +6,9 @@ after the first it came, by their hosts' clocks.
 
 from __future__ import annotations
 
+import heapq
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -95,6 +96,52 @@ class _Waiting:
     readings: dict[int, Reading] = field(default_factory=dict)
 
 
+class _Steps:
+    """The steps that wait, of metrics by steps or of those by seconds: each with its keys.
+
+    They are complete from the lowest on: a rank that has its say on a step to come has passed all
+    before it.
+    """
+
+    def __init__(self) -> None:
+        self.by_step: dict[int, dict[str, _Waiting]] = {}
+        """In the order in which they were first seen."""
+        self._lowest: list[int] = []
+        """A heap of the steps."""
+
+    def at(self, step: int) -> dict[str, _Waiting]:
+        """What waits at a step, to add to."""
+        waiting = self.by_step.get(step)
+        if waiting is None:
+            waiting = self.by_step[step] = {}
+            heapq.heappush(self._lowest, step)
+        return waiting
+
+    def latest_seen_before(self, time_s: float) -> float:
+        """The highest step of those that were first seen before a time; -inf if there is none."""
+        latest = -math.inf
+        for step, waiting in self.by_step.items():
+            if next(iter(waiting.values())).seen_s >= time_s:
+                break
+            latest = max(latest, step)
+        return latest
+
+    def take(
+        self, ready: Callable[[int, _Waiting], bool]
+    ) -> Iterator[tuple[int, str, list[Reading]]]:
+        """Takes what is ready out, in order of step and key, up to a step that is not all ready."""
+        while self._lowest:
+            step = self._lowest[0]
+            waiting = self.by_step[step]
+            for key in sorted(waiting):
+                if ready(step, waiting[key]):
+                    yield step, key, list(waiting.pop(key).readings.values())
+            if waiting:
+                return
+            heapq.heappop(self._lowest)
+            del self.by_step[step]
+
+
 @dataclass
 class AttemptReduction:
     """Gathers the events of one attempt and gives out rows once every rank has had its say.
@@ -107,7 +154,9 @@ class AttemptReduction:
     attempt: int
     ranks: int = 1
     reducers: dict[str, Reducer] = field(default_factory=dict)
-    _waiting: dict[tuple[int, str], _Waiting] = field(default_factory=dict)
+    held: int = 0
+    """Readings that wait for other ranks."""
+    _waiting: dict[bool, _Steps] = field(default_factory=lambda: {False: _Steps(), True: _Steps()})
     _reached: dict[_Place, float] = field(default_factory=dict)
     _silent: set[_Place] = field(default_factory=set)
     _closed: set[int] = field(default_factory=set)
@@ -117,15 +166,19 @@ class AttemptReduction:
         """The ranks that are not waited for."""
         return {rank for _, rank in self._silent}
 
+    def reached(self, rank: int) -> float:
+        """The latest training step that a rank has come to; -inf before its first."""
+        return self._reached.get((False, rank), -math.inf)
+
     def take(self, event: Event, now_s: float = 0.0) -> Iterator[Row]:
         """Takes one event, read at `now_s`; yields rows at once if the attempt has a single rank.
 
         `now_s` is of any clock of this process: what other hosts' clocks say does not matter.
+        Values without a step are at none, and give no row.
         """
-        payload = event.payload
+        payload, step = event.payload, event.step
         measured = values_of(payload)
-        if measured is not None:
-            step = event.step if event.step is not None else 0
+        if measured is not None and step is not None:
             if self.ranks == 1:
                 for key, value in measured.items():
                     if value is not None:
@@ -142,10 +195,13 @@ class AttemptReduction:
             self._mark(event.rank, payload)
 
     def _note(self, event: Event, step: int, key: str, value: float | None, now_s: float) -> None:
-        waiting = self._waiting.get((step, key))
+        keys = self._waiting[_by_seconds(key)].at(step)
+        waiting = keys.get(key)
         if waiting is None:
-            waiting = self._waiting[step, key] = _Waiting(now_s)
-        waiting.readings.setdefault(event.rank, Reading(event.rank, event.time_ms, value))
+            waiting = keys[key] = _Waiting(now_s)
+        if event.rank not in waiting.readings:
+            waiting.readings[event.rank] = Reading(event.rank, event.time_ms, value)
+            self.held += 1
 
     def _mark(self, rank: int, mark: Mark) -> None:
         if mark.name in ("started", "resumed"):
@@ -161,22 +217,21 @@ class AttemptReduction:
     def complete(self, *, seen_before_s: float | None = None) -> Iterator[Row]:
         """Yields the rows of every (key, step) on which all ranks had their say.
 
-        With `seen_before_s`, also of those whose first reading was taken before that time.
+        With `seen_before_s`, also of those whose first reading was taken before that time, unless
+        an earlier step waits. What waits behind a step that is not complete is not looked at.
         """
-        if not self._waiting:
-            return
         if seen_before_s is not None:
             self._find_silent(seen_before_s)
-        awaited = {kind: self._awaited(kind) for kind in (False, True)}
-        ready = []
-        for (step, key), waiting in self._waiting.items():
-            overdue = seen_before_s is not None and waiting.seen_s < seen_before_s
-            ranks = awaited[_by_seconds(key)]
-            if overdue or all(
-                rank in waiting.readings or reached > step for rank, reached in ranks.items()
-            ):
-                ready.append((step, key))
-        yield from self._give(ready)
+        for by_seconds in (False, True):
+            ranks = self._awaited(by_seconds)
+
+            def ready(step: int, waiting: _Waiting, ranks: dict[int, float] = ranks) -> bool:
+                overdue = seen_before_s is not None and waiting.seen_s < seen_before_s
+                return overdue or all(
+                    rank in waiting.readings or reached > step for rank, reached in ranks.items()
+                )
+
+            yield from self._give(by_seconds, ready)
 
     def _awaited(self, by_seconds: bool) -> dict[int, float]:
         """The ranks that still have a say, and the latest step that each has come to."""
@@ -188,23 +243,32 @@ class AttemptReduction:
 
     def _find_silent(self, seen_before_s: float) -> None:
         """A rank that has not come to a step whose time is over is silent."""
-        for by_seconds in (False, True):
-            late = [
-                step
-                for (step, key), waiting in self._waiting.items()
-                if _by_seconds(key) == by_seconds and waiting.seen_s < seen_before_s
-            ]
-            for rank, reached in self._awaited(by_seconds).items():
-                if late and reached < max(late):
-                    self._silent.add((by_seconds, rank))
+        for by_seconds, waiting in self._waiting.items():
+            latest = waiting.latest_seen_before(seen_before_s)
+            self._silent |= {
+                (by_seconds, rank)
+                for rank, reached in self._awaited(by_seconds).items()
+                if reached < latest
+            }
+
+    def leave_behind(self, ranks: Collection[int]) -> None:
+        """Takes those of `ranks`, which have no more to say for now, as silent that lag."""
+        for by_seconds, waiting in self._waiting.items():
+            latest = max(waiting.by_step, default=-math.inf)
+            self._silent |= {
+                (by_seconds, rank)
+                for rank, reached in self._awaited(by_seconds).items()
+                if rank in ranks and reached < latest
+            }
 
     def rest(self) -> Iterator[Row]:
         """Yields what is left, reduced over the ranks that reported: the attempt has ended."""
-        yield from self._give(list(self._waiting))
+        for by_seconds in (False, True):
+            yield from self._give(by_seconds, lambda step, waiting: True)
 
-    def _give(self, places: Sequence[tuple[int, str]]) -> Iterator[Row]:
-        for step, key in sorted(places):
-            readings = list(self._waiting.pop((step, key)).readings.values())
+    def _give(self, by_seconds: bool, ready: Callable[[int, _Waiting], bool]) -> Iterator[Row]:
+        for step, key, readings in self._waiting[by_seconds].take(ready):
+            self.held -= len(readings)
             if key == _ARRIVAL:
                 yield from arrival_rows(step, self.attempt, readings)
                 continue

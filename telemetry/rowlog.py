@@ -7,18 +7,22 @@ once, logged, and resent verbatim. Which (key, step) exist follows from this log
 
 from __future__ import annotations
 
+import math
 import os
+import secrets
 from collections.abc import Iterable
 from pathlib import Path
 
 import msgspec
 
 from telemetry import nonfinite
-from telemetry.filesystem import locked, write_all
+from telemetry.filesystem import locked, replace, write_all
 from telemetry.steps import PublishedSteps
 
 ROWS_NAME = "rows.jsonl"
 LOCK_NAME = "rows.lock"
+ANEW_NAME = "rows.anew"
+"""Holds `RowLog.generation` of a log that was begun again."""
 CHUNK_BYTES = 4 * 1024 * 1024
 
 
@@ -43,7 +47,7 @@ class Row(msgspec.Struct, frozen=True, omit_defaults=True):
     def __post_init__(self) -> None:
         if self.nonfinite is not None:
             msgspec.structs.force_setattr(self, "value", nonfinite.value_of(self.nonfinite))
-        elif self.value is not None and not -1.8e308 < self.value < 1.8e308:
+        elif self.value is not None and not math.isfinite(self.value):
             msgspec.structs.force_setattr(self, "nonfinite", nonfinite.name_of(self.value))
 
 
@@ -59,7 +63,43 @@ class RowLog:
         self._lock_path = trial_folder / LOCK_NAME
         self._published = PublishedSteps()
         self._known_bytes = 0
+        self._anew_path = trial_folder / ANEW_NAME
+        self._generation = self.generation()
         self.unreadable = 0
+
+    def generation(self) -> str:
+        """Another text once the log was lost and begun again: offsets into it are then void.
+
+        Empty for a log that never was.
+        """
+        try:
+            return self._anew_path.read_text()
+        except FileNotFoundError:
+            return ""
+
+    def begin_anew(self) -> None:
+        """Notes that the log is not the one it was before. Raises `OSError`."""
+        self._forget(secrets.token_hex(8))
+        replace(self._anew_path, self._generation.encode())
+
+    def lost(self) -> bool:
+        """Whether rows that were logged or seen here are gone, or the log was begun again."""
+        return self._shorter() or self.generation() != self._generation
+
+    def size(self) -> int:
+        """Bytes in the log; 0 if there is none."""
+        try:
+            return os.stat(self.path).st_size
+        except FileNotFoundError:
+            return 0
+
+    def _shorter(self) -> bool:
+        return self.size() < self._known_bytes
+
+    def _forget(self, generation: str) -> None:
+        self._published = PublishedSteps()
+        self._known_bytes = 0
+        self._generation = generation
 
     def catch_up(self) -> None:
         """Takes in rows that another process, or an earlier life of this one, has logged."""
@@ -74,11 +114,15 @@ class RowLog:
     def append(self, rows: Iterable[Row]) -> list[Row]:
         """Logs those rows whose (key, step) has none yet, and gives them back.
 
-        A torn last line is cut off first: it was never sent. Raises `OSError` if the disk refuses;
-        then nothing was logged.
+        A torn last line is cut off first: it was never sent. A log that was removed is begun
+        again. Raises `OSError` if the disk refuses; then nothing was logged.
         """
         self.path.parent.mkdir(parents=True, exist_ok=True)
         with locked(self._lock_path):
+            if (generation := self.generation()) != self._generation:
+                self._forget(generation)
+            elif self._shorter():
+                self.begin_anew()
             self.catch_up()
             handle = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
             try:

@@ -7,6 +7,9 @@ from typing import Any
 
 import msgspec
 
+ROWS_TAG = "orrery.rows"
+"""Tag of a trial's run whose row log was made anew, and may have another value for a step."""
+
 
 class StudyRun(msgspec.Struct, frozen=True, omit_defaults=True):
     """A study instance, as a sink shows it: the parent of its trials' runs.

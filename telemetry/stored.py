@@ -1,8 +1,11 @@
-"""What a store holds, as the contract of the sinks compares it; and keys that are hard to hold."""
+"""What a store holds, as the contract of the sinks compares it; a trial, and keys hard to hold."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path
+
+from telemetry.runs import TrialRun
 
 StoredRow = tuple[str, int, int, float]
 """Key, step, time in milliseconds, value."""
@@ -41,3 +44,27 @@ class StoredRun:
     params: dict[str, str] = field(default_factory=dict)
     note: str = ""
     artifacts: dict[str, bytes] = field(default_factory=dict)
+
+
+def sample_trial(folder: Path, identity: str, replicate: int = 2) -> TrialRun:
+    """A trial with something in each field, in a folder of its own below `folder`."""
+    path = folder / "trials" / identity
+    path.mkdir(parents=True)
+    return TrialRun(
+        identity,
+        str(path),
+        arm="r8",
+        replicate=replicate,
+        label=f"rank=8-{identity}",
+        factors={"rank": 8, "gone": None},
+        params={"lora": {"rank": 8, "layers": [1, 2]}, "seed": 0},
+        tags={"colour": "red"},
+        started_ms=1_700_000_001_000,
+    )
+
+
+def in_order(runs: list[StoredRun]) -> list[StoredRun]:
+    """Runs, and the rows of each, in an order that does not depend on the store."""
+    for run in runs:
+        run.rows.sort(key=lambda row: row[:3])
+    return sorted(runs, key=lambda run: (run.instance, run.trial or ""))

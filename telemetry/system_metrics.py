@@ -20,18 +20,19 @@ from typing import TYPE_CHECKING
 from telemetry.emitter import Emitter
 from telemetry.events import Reducer
 from telemetry.nvidia import gpu_use
+from telemetry.reduction import SECONDS_PREFIX
 
 if TYPE_CHECKING:
     import psutil
 
 logger = logging.getLogger(__name__)
 
-CPU_PERCENT = "sys/cpu_percent"
-MEMORY_MIB = "sys/memory_rss_mib"
-READ_MIB = "sys/io_read_mib"
-WRITE_MIB = "sys/io_write_mib"
-GPU_MEMORY_MIB = "sys/gpu_memory_mib"
-GPU_PERCENT = "sys/gpu_percent"
+CPU_PERCENT = SECONDS_PREFIX + "cpu_percent"
+MEMORY_MIB = SECONDS_PREFIX + "memory_rss_mib"
+READ_MIB = SECONDS_PREFIX + "io_read_mib"
+WRITE_MIB = SECONDS_PREFIX + "io_write_mib"
+GPU_MEMORY_MIB = SECONDS_PREFIX + "gpu_memory_mib"
+GPU_PERCENT = SECONDS_PREFIX + "gpu_percent"
 
 SYSTEM_REDUCERS: Mapping[str, Reducer] = dict.fromkeys(
     (CPU_PERCENT, MEMORY_MIB, READ_MIB, WRITE_MIB, GPU_MEMORY_MIB, GPU_PERCENT), "sum"
@@ -50,7 +51,8 @@ class SystemMetrics:
 
     `started_at_s` is when the trial's first attempt was claimed (seconds since 1970). A row's step
     is the end of its interval, in seconds since then and a multiple of `interval_s`: so steps go
-    on over attempts, and those of ranks meet. Nothing here raises into training.
+    on over attempts, and those of ranks meet. The interval in which an attempt ended is its own:
+    the next one has rows from the interval after it. Nothing here raises into training.
 
     - ``sys/cpu_percent``: CPU time over the interval, 100 is one core;
     - ``sys/memory_rss_mib``: resident memory now, pages that processes share counted in each;
@@ -59,21 +61,24 @@ class SystemMetrics:
     """
 
     def __init__(
-        self, emitter: Emitter, started_at_s: float, interval_s: float = INTERVAL_S
+        self,
+        emitter: Emitter,
+        started_at_s: float,
+        interval_s: float = INTERVAL_S,
+        clock: Callable[[], float] = time.time,
     ) -> None:
-        self._emitter = emitter
+        self._emitter, self._clock = emitter, clock
         self._started_at_s, self._interval_s = started_at_s, interval_s
         self._tree: _Tree | None = None
-        self._began_s = self._sampled_s = 0.0
+        self._sampled_s = 0.0
         self._step = 0
         self._broken = False
 
     def __enter__(self) -> SystemMetrics:
         try:
-            now_s = time.time()
-            self._began_s = self._sampled_s = now_s
+            now_s = self._sampled_s = self._clock()
             self._tree = _Tree.begin()
-            self._step = self._grid(now_s, math.floor)
+            self._step = self._grid(now_s, math.ceil if self._emitter.attempt else math.floor)
             _sampler.add(self)
         except Exception as error:
             self._fail(error)
@@ -82,7 +87,7 @@ class SystemMetrics:
     def __exit__(self, *exc: object) -> None:
         try:
             _sampler.remove(self)
-            now_s = time.time()
+            now_s = self._clock()
             if now_s - self._sampled_s >= LEAST_S:
                 self._sample(now_s, self._grid(now_s, math.ceil))
         except Exception as error:
@@ -96,7 +101,7 @@ class SystemMetrics:
     def sample(self) -> None:
         """Emits one row; called by the sampler's thread when it is due."""
         try:
-            now_s = time.time()
+            now_s = self._clock()
             self._sample(now_s, self._grid(now_s, math.floor))
         except Exception as error:
             self._fail(error)

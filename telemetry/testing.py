@@ -29,7 +29,7 @@ from telemetry.rowlog import Row, RowLog
 from telemetry.runs import StudyRun, TrialEnd, TrialRun, flattened
 from telemetry.sinks.protocol import RunGoneError, Sink, SinkError, SinkUnavailableError
 from telemetry.sinks.retrying import RetryingSink
-from telemetry.stored import ODD_KEYS, StoredRow, StoredRun
+from telemetry.stored import ODD_KEYS, StoredRow, StoredRun, in_order, sample_trial
 
 __all__ = ["ODD_KEYS", "SinkContract", "StoredRow", "StoredRun"]
 
@@ -88,7 +88,7 @@ class SinkContract:
     @pytest.fixture
     def trial(self, tmp_path: Path) -> TrialRun:
         """A trial with everything."""
-        return _trial(tmp_path, "4c5415609b1d2e7f")
+        return sample_trial(tmp_path, "4c5415609b1d2e7f")
 
     @pytest.fixture
     def end(self, tmp_path: Path) -> TrialEnd:
@@ -165,7 +165,7 @@ class SinkContract:
         second.write_study(study)
         ids |= {second.write_trial(study, trial, part, end) for part in (rows, rows[5:8], ())}
         assert len(ids) == 1
-        assert _sorted(self.stored(tmp_path)) == _sorted(before)
+        assert in_order(self.stored(tmp_path)) == in_order(before)
         assert len(self._trial(tmp_path, trial).rows) == 40
 
     def test_rows_that_come_bit_by_bit_and_in_any_order_are_all_there_once(
@@ -328,7 +328,7 @@ class SinkContract:
     def test_several_trials_at_once_do_not_mix(
         self, tmp_path: Path, study: StudyRun, end: TrialEnd
     ) -> None:
-        trials = [_trial(tmp_path, f"{number:020x}", number) for number in range(3)]
+        trials = [sample_trial(tmp_path, f"{number:020x}", number) for number in range(3)]
         sink = self._prepared(tmp_path)
         for step in range(3):
             for number, trial in enumerate(trials):
@@ -383,25 +383,3 @@ class SinkContract:
             (key, step, time_ms if self.times_exact else 0, repr(float(value)))
             for key, step, time_ms, value in run.rows
         )
-
-
-def _trial(folder: Path, identity: str, replicate: int = 2) -> TrialRun:
-    path = folder / "trials" / identity
-    path.mkdir(parents=True)
-    return TrialRun(
-        identity,
-        str(path),
-        arm="r8",
-        replicate=replicate,
-        label=f"rank=8-{identity}",
-        factors={"rank": 8, "gone": None},
-        params={"lora": {"rank": 8, "layers": [1, 2]}, "seed": 0},
-        tags={"colour": "red"},
-        started_ms=1_700_000_001_000,
-    )
-
-
-def _sorted(runs: list[StoredRun]) -> list[StoredRun]:
-    for run in runs:
-        run.rows.sort(key=lambda row: row[:3])
-    return sorted(runs, key=lambda run: (run.instance, run.trial or ""))

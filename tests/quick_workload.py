@@ -154,6 +154,17 @@ class EvaluatedQuick(Quick):
         return super().run(config, replace(context, report=report))
 
 
+class QuestionedQuick(Quick):
+    """The same, with a mean over the questions at the last step: `eval/f1`."""
+
+    metrics: ClassVar[Mapping[str, Metric]] = {**Quick.metrics, "eval/f1": Metric("mean score")}
+
+    def run(self, config: QuickConfig, context: TrialContext) -> Result:
+        result = super().run(config, context)
+        context.emitter.metrics({"eval/f1": result.metrics["f1"]}, step=config.steps)
+        return result
+
+
 class HubQuick(Quick):
     """The same with data from a hub whose names move: `commit` is what they stand for."""
 

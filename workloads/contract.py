@@ -171,7 +171,10 @@ class TrialEmitter(Protocol):
     def snapshot(
         self, contract: Contract, *, step: int | None = None, epoch: float | None = None
     ) -> None:
-        """A typed contract (`telemetry.contracts`); what tier 2 measured becomes metric rows."""
+        """A typed contract (`telemetry.contracts`); what tier 2 measured becomes rows at `step`.
+
+        One of tier 2 needs a step: without, it is left out and counted.
+        """
 
     def trace(self, name: str, data: Mapping[str, Any], *, step: int, reason: str = "") -> None:
         """Tier 3: a dense record; may be thinned under pressure."""

@@ -39,9 +39,9 @@ class RecordingEmitter:
     def snapshot(
         self, contract: Contract, *, step: int | None = None, epoch: float | None = None
     ) -> None:
-        """Keeps what tier 2 measured as a row."""
-        if isinstance(contract, Snapshot):
-            self.rows.append((-1 if step is None else step, contract.values()))
+        """Keeps what tier 2 measured as a row; without a step it is none."""
+        if isinstance(contract, Snapshot) and step is not None:
+            self.rows.append((step, contract.values()))
 
     def trace(self, name: str, data: Mapping[str, Any], *, step: int, reason: str = "") -> None:
         """Dense records are not looked at."""

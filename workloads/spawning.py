@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import multiprocessing
+import traceback
 from collections.abc import Callable, Mapping
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import ExitStack
+from dataclasses import dataclass
+from multiprocessing.connection import Connection, wait
+from multiprocessing.process import BaseProcess
 from typing import Any, TypeVar
 
 from workloads.training.rendezvous import LOOPBACK, Rendezvous, environment, rank_environments
@@ -22,25 +25,79 @@ def in_fresh_process(function: Callable[..., T], *arguments: Any) -> T:
 
 def in_ranks(function: Callable[..., T], *arguments: Any, ranks: int) -> list[T]:
     """The results of `function(*arguments, rank, ranks)` in so many new processes on this host,
-    which find each other in their environment. Raises what the first of them raises."""
+    which find each other in their environment. Raises what the first of them raises, and
+    `RuntimeError` if one ends without a result; the others, which may wait for it, are ended."""
     meeting = Rendezvous.host(LOOPBACK)
     variables = rank_environments([LOOPBACK] * ranks, meeting.address, meeting.port)
+    started: list[_Rank] = []
+    try:
+        for rank in range(ranks):
+            started.append(_start(variables[rank], function, *arguments, rank, ranks))
+        results: dict[int, T] = {}
+        while len(results) < ranks:
+            running = [rank for rank in range(ranks) if rank not in results]
+            ready = wait([end for rank in running for end in started[rank].ends()])
+            for rank in running:
+                if any(end in ready for end in started[rank].ends()):
+                    results[rank] = started[rank].result(rank)
+        return [results[rank] for rank in range(ranks)]
+    finally:
+        for one in started:
+            one.end()
+
+
+@dataclass(frozen=True)
+class _Rank:
+    """The process of a rank, and where its answer comes from."""
+
+    process: BaseProcess
+    answers: Connection
+
+    def ends(self) -> list[Any]:
+        """One of them is ready once there is an answer, or there will be none."""
+        return [self.answers, self.process.sentinel]
+
+    def result(self, rank: int) -> Any:
+        """What the function gave. Raises what it raised, or `RuntimeError` without an answer."""
+        try:
+            answered = self.answers.poll()
+            result, error = self.answers.recv() if answered else (None, None)
+        except (EOFError, OSError):
+            answered = False
+        if not answered:
+            self.process.join()
+            code = self.process.exitcode
+            raise RuntimeError(f"rank {rank} ended with exit code {code} and without a result")
+        if error is not None:
+            raise error
+        return result
+
+    def end(self) -> None:
+        self.process.kill()
+        self.process.join()
+        self.answers.close()
+
+
+def _start(variables: Mapping[str, str], function: Callable[..., T], *arguments: Any) -> _Rank:
     spawn = multiprocessing.get_context("spawn")
-    with ExitStack() as stack:  # which ends the processes of ranks that wait for one that failed
-        pools = [stack.enter_context(spawn.Pool(1)) for _ in variables]
-        running = [
-            pool.apply_async(_within, (dict(variables[rank]), function, *arguments, rank, ranks))
-            for rank, pool in enumerate(pools)
-        ]
-        waiting = list(running)
-        while waiting:
-            waiting[0].wait(0.1)
-            for one in [one for one in waiting if one.ready()]:
-                one.get()
-                waiting.remove(one)
-        return [one.get() for one in running]
+    answers, answering = spawn.Pipe(duplex=False)
+    process = spawn.Process(
+        target=_answer, args=(answering, dict(variables), function, *arguments), daemon=True
+    )
+    process.start()
+    answering.close()  # the rank has its own: where it ends, so does the pipe
+    return _Rank(process, answers)
 
 
-def _within(variables: Mapping[str, str], function: Callable[..., T], *arguments: Any) -> T:
+def _answer(
+    answering: Connection, variables: Mapping[str, str], function: Callable[..., T], *arguments: Any
+) -> None:
+    """Sends (result, None), or (None, what was raised)."""
     with environment(variables):
-        return function(*arguments)
+        try:
+            result = function(*arguments)
+        except Exception as error:
+            error.add_note("In the rank's own process:\n" + traceback.format_exc())
+            answering.send((None, error))
+        else:
+            answering.send((result, None))

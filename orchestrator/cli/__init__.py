@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import sys
+
+_REFUSALS = {
+    errno.ENOSPC: "Free some space (orrery gc)",
+    errno.EDQUOT: "Free some of your quota (orrery gc)",
+    errno.EROFS: "Make it writable",
+}
 
 
 def main() -> None:
@@ -21,3 +28,13 @@ def main() -> None:
     except BrokenPipeError:  # the reader of our output (head, less) has left
         sys.stderr.close()
         sys.exit(0)
+    except OSError as error:
+        if error.errno not in _REFUSALS:
+            raise
+        where = f" '{error.filename}'" if error.filename else ""
+        print(
+            f"orrery: the disk refuses to write{where}: {error.strerror}. {_REFUSALS[error.errno]} "
+            "and give the same command again: what was finished is kept.",
+            file=sys.stderr,
+        )
+        sys.exit(1)

@@ -77,10 +77,14 @@ def _resources(study: Study, plan: Plan) -> str:
     from cluster.local import usable_cpus
 
     wanted = study.file.resources
-    places = max(1, int(usable_cpus() / wanted.cpus) // wanted.ranks)
-    places = min(places, wanted.max_concurrent or places)
+    here = usable_cpus()
+    places = int(here / wanted.cpus) // wanted.ranks
     ranks = f"{wanted.ranks} ranks of " if wanted.ranks > 1 else ""
-    text = f"each takes {ranks}{wanted.cpus:g} CPU, {wanted.gpus:g} GPU: {places} at once here"
+    text = f"each takes {ranks}{wanted.cpus:g} CPU, {wanted.gpus:g} GPU: "
+    if places < 1:
+        return f"{text}more than this machine has ({here} CPUs)"
+    places = min(places, wanted.max_concurrent or places)
+    text += f"{places} at once here"
     times = [
         item.record.outcome.finished_at_s - item.record.outcome.started_at_s
         for item in plan.trials

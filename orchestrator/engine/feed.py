@@ -5,6 +5,7 @@ To Tune this is a searcher; to the study it is the retry policy. Tune itself ret
 
 from __future__ import annotations
 
+import logging
 import time
 import uuid
 from collections import Counter, deque
@@ -23,6 +24,8 @@ from orchestrator.home import Home
 from orchestrator.ledger import read_trial
 from orchestrator.records import Failure, State
 from orchestrator.study_file import Retries
+
+logger = logging.getLogger(__name__)
 
 BUSY_PAUSE_S = 5.0
 
@@ -153,21 +156,18 @@ class Feed:
     def _record_loss(self, ticket: Ticket, mine: Attempt | None, failure: Failure) -> Failure:
         """Ends the attempt of a process that died; too many losses in a row fail the trial."""
         if failure.kind != "node_lost":
-            if mine is not None:
-                mine.finish("failed", failure)
+            _finish(mine, "failed", failure)
             return failure
-        if mine is None:  # died before it claimed anything: no file counts this one
-            self.tries[ticket.identity, "unclaimed"] += 1
-            lost = self.tries[ticket.identity, "unclaimed"]
-        else:
-            mine.finish("preempted", failure)
+        if _finish(mine, "preempted", failure):
             lost = read_trial(self.home, ticket.identity).lost_in_a_row
+        else:  # no file counts this one
+            self.tries[ticket.identity, "uncounted"] += 1
+            lost = self.tries[ticket.identity, "uncounted"]
         if lost < self.retries.lost_without_progress:
             return failure
         cause = f"no progress in {lost} attempts in a row; the last: {failure.cause}"
         failure = Failure("node_lost", cause)
-        if mine is not None:
-            mine.finish("failed", failure, replace=True)
+        _finish(mine, "failed", failure, replace=True)
         self.given_up.add(ticket.identity)
         return failure
 
@@ -189,6 +189,21 @@ class Feed:
                 return ticket
             self.again.append((due, ticket))
         return None
+
+
+def _finish(
+    mine: Attempt | None, state: State, failure: Failure, *, replace: bool = False
+) -> bool:
+    """Records how an attempt ended. False if there is none (its process died before it claimed
+    one), or if the disk refuses: that must not end the driver, and the trial can be resumed."""
+    if mine is None:
+        return False
+    try:
+        mine.finish(state, failure, replace=replace)
+    except OSError as error:
+        logger.error("How '%s' ended cannot be written: %s", mine.folder, error)
+        return False
+    return True
 
 
 class TuneFeed(Searcher):  # type: ignore[misc]

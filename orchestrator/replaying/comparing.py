@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -26,10 +26,20 @@ class Pair:
     replayed: float | None
 
     @property
-    def difference(self) -> float:
-        """Relative to the larger of the two: 0 for the same, infinite where one is missing."""
+    def same(self) -> bool:
+        """Whether both are the same bits: 0.0 is not -0.0. Files tell one NaN only."""
         a, b = self.recorded, self.replayed
-        if a == b or (a is not None and b is not None and math.isnan(a) and math.isnan(b)):
+        if a is None or b is None:
+            return a is b
+        if math.isnan(a) or math.isnan(b):
+            return math.isnan(a) and math.isnan(b)
+        return a == b and math.copysign(1.0, a) == math.copysign(1.0, b)
+
+    @property
+    def difference(self) -> float:
+        """Relative to the larger of the two: 0 for equals, infinite where one is missing."""
+        a, b = self.recorded, self.replayed
+        if a == b or self.same:
             return 0.0
         if a is None or b is None or not (math.isfinite(a) and math.isfinite(b)):
             return math.inf
@@ -104,9 +114,9 @@ def compare(
             counts[kind] += 1
             if kind == "rows":
                 names.add(pair.metric)
-            difference = pair.difference
-            if not difference:
+            if pair.same:
                 continue
+            difference = pair.difference
             differing += 1
             missing_then += pair.recorded is None
             missing_now += pair.replayed is None
@@ -133,17 +143,20 @@ def row_pairs(
     replayed: Mapping[tuple[int, str], float],
     metrics: Mapping[str, Metric],
     ended_at: int | None,
+    elsewhere: Collection[tuple[int, str]] = (),
 ) -> Iterator[Pair]:
     """Every (step, metric) of either side, by step.
 
     `ended_at`: the recorded side was cut off in that step, so what it lacks from there on is no
-    difference; None if it ran to its end.
+    difference; None if it ran to its end. Nor is what it has from an attempt with other settings
+    only: `elsewhere`.
     """
     for place in sorted(recorded.keys() | replayed.keys()):
         step, key = place
         if not is_reproducible(key, metrics):
             continue
-        if ended_at is not None and step >= ended_at and place not in recorded:
+        cut_off = ended_at is not None and step >= ended_at
+        if place not in recorded and (cut_off or place in elsewhere):
             continue
         yield Pair(key, step, recorded.get(place), replayed.get(place))
 

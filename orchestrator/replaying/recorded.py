@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from telemetry import EpisodeContext
 from telemetry.parquet import events_in_order
 from telemetry.reduction import SECONDS_PREFIX, AttemptReduction
 from telemetry.rowlog import Row
+from telemetry.runs import flattened
 
 Rows = Mapping[tuple[int, str], float]
 """(step, key) -> value, reduced over ranks."""
@@ -46,6 +47,10 @@ class Recorded:
     """How the last attempt that is compared ended, if it published nothing."""
     tries: int
     """How many attempts are compared."""
+    elsewhere: frozenset[tuple[int, str]] = frozenset()
+    """(step, key) of the rows that only attempts with other settings have."""
+    passed_over: Sequence[str] = ()
+    """Attempts that are not compared, each with the settings that were other then."""
 
     @property
     def folder(self) -> Path:
@@ -64,8 +69,8 @@ class Recorded:
     @property
     def config(self) -> dict[str, Any]:
         """The resolved configuration. Raises `CannotReplay`."""
-        found = self.context.hyperparameters or self.context.facts.get("config")
-        if not isinstance(found, dict):
+        found = _settings(self.context)
+        if not found:
             raise CannotReplay(f"{self.identity}: its context holds no configuration.")
         return found
 
@@ -110,7 +115,9 @@ class Recorded:
 def read_recorded(home: Home, identity: str, attempt: int | None = None) -> Recorded:
     """All attempts together, as MLflow shows them, or the one named. Raises `CannotReplay`.
 
-    Where attempts overlap in steps, the first one's row counts.
+    Where attempts overlap in steps, the first one's row counts. A trial may have been observed
+    again with other settings, which give other numbers (more questions): then only the attempts
+    count whose settings were those of the last outcome, or, without one, of the last attempt.
     """
     folder = home.trial(identity)
     tries = attempts(folder)
@@ -120,15 +127,31 @@ def read_recorded(home: Home, identity: str, attempt: int | None = None) -> Reco
             there = ", ".join(str(one.number) for one in tries) or "none"
             raise CannotReplay(f"{identity} has no attempt {attempt}. There are: {there}.")
         tries = chosen
-    numbers = [one.number for one in tries]
-    rows, contexts = _read_events(folder, numbers)
+    try:
+        found, contexts = _read_events(folder, [one.number for one in tries])
+    except OSError as error:
+        raise CannotReplay(
+            f"{identity}: its events cannot be read ({error}). What stands in the file is lost; "
+            "its outcome and its metric rows are kept."
+        ) from error
+    published = [one for one in outcomes(folder) if attempt is None or one.attempt == attempt]
+    others: dict[int, str] = {}
+    if contexts:
+        last = published[-1].attempt if published else -1
+        asked = contexts[last if last in contexts else max(contexts)]
+        fixed = _fixed_settings(folder)
+        for number, context in contexts.items():
+            if told := _other_settings(context, asked, fixed):
+                others[number] = told
+    tries = [one for one in tries if one.number not in others]
     source = next((one for one in reversed(tries) if one.number in contexts), None)
     if source is None:
         raise CannotReplay(
             f"{identity}: no attempt has recorded what it ran from: its events are gone, or it "
             "died before its first one."
         )
-    published = [one for one in outcomes(folder) if attempt is None or one.attempt == attempt]
+    rows = _rows_of(found, [one.number for one in tries])
+    published = [one for one in published if one.attempt not in others]
     return Recorded(
         home=home,
         identity=identity,
@@ -139,7 +162,35 @@ def read_recorded(home: Home, identity: str, attempt: int | None = None) -> Reco
         outcome=published[-1] if published else None,
         end=_end(tries),
         tries=len(tries),
+        elsewhere=frozenset(_rows_of(found, list(others)).keys() - rows.keys()),
+        passed_over=[f"attempt {number}: {told}" for number, told in sorted(others.items())],
     )
+
+
+def _fixed_settings(folder: Path) -> Collection[str]:
+    """The settings that are the same in all attempts because the identity is: an input may have
+    been read from another path."""
+    try:
+        document = json.loads((folder / "identity.json").read_bytes())
+        return flattened(document["config"]).keys()
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return ()
+
+
+def _other_settings(context: EpisodeContext, asked: EpisodeContext, fixed: Collection[str]) -> str:
+    then, now = flattened(_settings(context)), flattened(_settings(asked))
+    if not then or not now:  # not recorded is not other
+        return ""
+    return ", ".join(
+        f"{name} was {then.get(name, 'unset')}, not {now.get(name, 'unset')}"
+        for name in sorted(then.keys() | now.keys())
+        if name not in fixed and then.get(name) != now.get(name)
+    )
+
+
+def _settings(context: EpisodeContext) -> dict[str, Any]:
+    found = context.hyperparameters or context.facts.get("config")
+    return found if isinstance(found, dict) else {}
 
 
 def _end(tries: list[Attempt]) -> End | None:
@@ -148,8 +199,8 @@ def _end(tries: list[Attempt]) -> End | None:
 
 def _read_events(
     folder: Path, numbers: list[int]
-) -> tuple[dict[tuple[int, str], float], dict[int, EpisodeContext]]:
-    """Rows and contexts of these attempts, from their events: nothing of the home is written."""
+) -> tuple[dict[int, list[Row]], dict[int, EpisodeContext]]:
+    """Rows and contexts by attempt, from their events: nothing of the home is written."""
     reductions = {number: AttemptReduction(number) for number in numbers}
     found: dict[int, list[Row]] = {number: [] for number in numbers}
     contexts: dict[int, EpisodeContext] = {}
@@ -166,9 +217,16 @@ def _read_events(
             found[event.attempt] += reduction.take(event)
     for number, reduction in reductions.items():
         found[number] += reduction.rest()
+    return found, contexts
+
+
+def _rows_of(
+    found: Mapping[int, list[Row]], numbers: Sequence[int]
+) -> dict[tuple[int, str], float]:
+    """The first row of each (step, key) in these attempts."""
     rows: dict[tuple[int, str], float] = {}
-    for number in sorted(found):
+    for number in sorted(numbers):
         for row in found[number]:
             if row.value is not None and not row.key.startswith(OF_THE_MACHINE):
                 rows.setdefault((row.step, row.key), row.value)
-    return rows, contexts
+    return rows

@@ -51,6 +51,8 @@ class Replay:
     differences: Sequence[str]
     """What was not the same then: code, packages, device, processor."""
     seconds: float
+    passed_over: Sequence[str] = ()
+    """Attempts of the record with other settings, which are not compared."""
     kept: Path | None = None
     """The scratch home, if it was to be kept."""
 
@@ -74,6 +76,7 @@ class Replay:
             "ended_then": self.ended_then,
             "ended_now": self.ended_now,
             "differences": list(self.differences),
+            "passed_over": list(self.passed_over),
             "seconds": round(self.seconds, 1),
             "kept": None if self.kept is None else str(self.kept),
         }
@@ -81,6 +84,7 @@ class Replay:
     def text(self) -> str:
         found = self.comparison
         lines = [self.label, *self._verdict(), f"compared: {self._compared()}"]
+        lines += [f"not compared: {line}" for line in self.passed_over]
         if found.missing_then or found.missing_now:
             lines.append(
                 f"missing: {found.missing_now} numbers in the replay, "
@@ -156,6 +160,7 @@ def replay_trial(
             ended_now=_ended(now),
             same_end=_same_end(then, now),
             differences=differences(then, now),
+            passed_over=then.passed_over,
             seconds=time.monotonic() - began,
             kept=scratch.root if keep else None,
         )
@@ -171,7 +176,7 @@ def _compare(trial: Replayable, now: Recorded, tolerance: float) -> Comparison:
     whole = then.outcome is not None
     rows = row_pairs(
         _compared_rows(then, then), _compared_rows(now, then), metrics,
-        None if whole else then.last_step,
+        None if whole else then.last_step, then.elsewhere,
     )  # fmt: skip
     return compare(rows, final, scores, tolerance)
 

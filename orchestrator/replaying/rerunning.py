@@ -26,6 +26,7 @@ from orchestrator.provenance import provenance
 from orchestrator.replaying.child import ReplayJob
 from orchestrator.replaying.recorded import CannotReplay, Recorded
 from telemetry import spool_path
+from telemetry.scratch import left_behind, scratch_prefix
 from telemetry.spool import last_event
 from workloads.contract import Workload, WorkloadConfig
 from workloads.errors import InputError
@@ -98,13 +99,15 @@ def _check_inputs(recorded: Recorded, workload: Workload[Any], config: WorkloadC
 
 @contextmanager
 def scratch_home(recorded: Recorded, keep: bool = False) -> Iterator[Home]:
-    """An empty home beside the trials of the real one; it goes when the block ends."""
-    _remove_left_behind(recorded.home)
-    root = Path(
-        tempfile.mkdtemp(
-            prefix=f"{SCRATCH}{recorded.identity[:8]}-{os.getpid()}-", dir=recorded.home.root
-        )
-    )
+    """An empty home beside the trials of the real one; it goes when the block ends.
+
+    One that is to be kept has a name that nothing removes later.
+    """
+    for path in left_behind(recorded.home.root, SCRATCH):  # of replays that were killed
+        shutil.rmtree(path, ignore_errors=True)
+    name = recorded.identity[:8]
+    prefix = f"{SCRATCH}kept-{name}-" if keep else scratch_prefix(f"{SCRATCH}{name}-")
+    root = Path(tempfile.mkdtemp(prefix=prefix, dir=recorded.home.root))
     try:
         if recorded.home.fingerprints.exists():  # hashing a large model again takes minutes
             shutil.copy(recorded.home.fingerprints, root)
@@ -112,16 +115,6 @@ def scratch_home(recorded: Recorded, keep: bool = False) -> Iterator[Home]:
     finally:
         if not keep:
             shutil.rmtree(root, ignore_errors=True)
-
-
-def _remove_left_behind(home: Home) -> None:
-    """Scratch homes of replays that were killed."""
-    import psutil
-
-    for path in home.root.glob(f"{SCRATCH}*-*-*"):
-        pid = path.name.split("-")[2]
-        if pid.isdigit() and not psutil.pid_exists(int(pid)):
-            shutil.rmtree(path, ignore_errors=True)
 
 
 def rerun(trial: Replayable, scratch: Home, told: Progress) -> None:

@@ -30,7 +30,7 @@ class ReplicateScores:
         flags: such as `collapsed` or `diverged`.
         failure_kind: why a failed trial failed, such as `diverged`.
         selection_value: its mean metric on the split that chooses a best configuration.
-        code_digest, device, dtype: what the numbers were made with; None if not known.
+        code_digest, device, dtype, ranks: what the numbers were made with; None if not known.
     """
 
     seed: int
@@ -45,6 +45,7 @@ class ReplicateScores:
     selection_value: float | None = None
     code_digest: str | None = None
     device: str | None = None
+    ranks: int | None = None
     dtype: str | None = None
 
     @property

@@ -337,7 +337,13 @@ def _contradictions(arm: ArmScores) -> list[str]:
 def _mixed(arms: Sequence[ArmScores]) -> tuple[str, ...]:
     """What the finished trials differ in that should be equal."""
     found = []
-    for name, attribute in (("code", "code_digest"), ("dtype", "dtype"), ("device", "device")):
+    looked_at = {
+        "code": "code_digest",
+        "dtype": "dtype",
+        "device": "device",
+        "number of ranks": "ranks",
+    }
+    for name, attribute in looked_at.items():
         values = {getattr(one, attribute) for arm in arms for one in arm.done()} - {None}
         if len(values) > 1:
             found.append(f"trials differ in {name} ({', '.join(sorted(map(str, values)))})")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Iterable, Mapping
 
 from orchestrator.planning import PlannedTrial
@@ -10,31 +9,48 @@ from orchestrator.watching.frame import Notice
 from orchestrator.watching.spools import TrialSpools
 
 KEPT = 50
-"""Alerts of trials that are kept; failures are all told, from the trials' own records."""
+"""Alerts of trials that are kept, the gravest; failures are all told, from the trials' records."""
 SEVERITY = {"critical": 0, "warning": 1, "info": 2}
+
+_Key = tuple[str, str, str]
+"""Trial, kind, step: an alert that holds on changes its text as it goes."""
 
 
 class Notices:
     """Collects the alerts of trials as they run, and orders all of them for a reader."""
 
     def __init__(self) -> None:
-        self._told: OrderedDict[tuple[str, str, str], Notice] = OrderedDict()
+        self._told: dict[_Key, Notice] = {}
+        self._let_go: dict[str, set[_Key]] = {}
+        """By trial: what had to make room, and would come back as news at each look."""
 
     def health(self, item: PlannedTrial, spools: TrialSpools) -> None:
         """Takes in the alerts of a trial's health, each once, with lines that were torn."""
         trial = item.trial
         place = f"{trial.arm} seed {trial.seed}"
+        found: dict[_Key, Notice] = {}
         for alert in spools.analytics.training_health().alerts:
-            # one that holds on changes its text as it goes; the last text stands
             key = (trial.identity, alert.kind, str(alert.step))
-            notice = Notice(alert.level, alert.kind, f"{place}: {alert.text}", trial.identity)
-            self._told[key] = notice
+            text = f"{place}: {alert.text}"
+            found[key] = Notice(alert.level, alert.kind, text, trial.identity)
         if spools.unreadable:
             text = f"{place}: {spools.unreadable} torn or unreadable lines in its spools"
             key = (trial.identity, "unreadable", "")
-            self._told[key] = Notice("info", "unreadable", text, trial.identity)
-        while len(self._told) > KEPT:
-            self._told.popitem(last=False)
+            found[key] = Notice("info", "unreadable", text, trial.identity)
+        gone = self._let_go.get(trial.identity, set()) & found.keys()
+        self._let_go[trial.identity] = gone
+        self._take({key: notice for key, notice in found.items() if key not in gone})
+
+    def unreadable(self, item: PlannedTrial, why: str) -> None:
+        """Takes in that the events of a trial that has ended cannot be read."""
+        trial = item.trial
+        text = f"{trial.arm} seed {trial.seed}: its events cannot be read: {why}"
+        notice = Notice("warning", "damaged", text, trial.identity)
+        self._take({(trial.identity, "damaged", ""): notice})
+
+    def ended(self, identity: str) -> None:
+        """No more is heard of a trial; what was told of it stays."""
+        self._let_go.pop(identity, None)
 
     def all(self, items: Iterable[PlannedTrial], damaged: Mapping[str, str]) -> tuple[Notice, ...]:
         """Every alert, the gravest kind first, the newest first within it."""
@@ -49,6 +65,14 @@ class Notices:
                 found.append(notice)
         found += reversed(self._told.values())
         return tuple(sorted(found, key=lambda notice: SEVERITY[notice.level]))
+
+    def _take(self, found: Mapping[_Key, Notice]) -> None:
+        self._told |= found
+        while len(self._told) > KEPT:
+            # the oldest among the least grave
+            key = max(self._told, key=lambda key: SEVERITY[self._told[key].level])
+            del self._told[key]
+            self._let_go.setdefault(key[0], set()).add(key)
 
 
 def trial_notice(item: PlannedTrial) -> Notice | None:

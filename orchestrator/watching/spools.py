@@ -11,7 +11,8 @@ from orchestrator.attempts import Attempt
 from orchestrator.planning import PlannedTrial
 from orchestrator.watching.frame import Growth, RunningTrial
 from telemetry.analytics import TrainingAnalytics
-from telemetry.events import Metrics
+from telemetry.events import Event, Mark, Metrics
+from telemetry.parquet import events_in_order
 from telemetry.spool import SpoolReader, spools_of
 from telemetry.system_metrics import CPU_PERCENT, MEMORY_MIB
 
@@ -31,6 +32,8 @@ class TrialSpools:
     _readers: OrderedDict[Path, SpoolReader] = field(default_factory=OrderedDict)
     _system: dict[int, dict[str, float]] = field(default_factory=dict)
     """Rank -> its newest system metrics."""
+    _unclosed: dict[Path, Event] = field(default_factory=dict)
+    """The newest event of each spool that may hold more."""
 
     @property
     def unreadable(self) -> int:
@@ -48,13 +51,10 @@ class TrialSpools:
                 continue
             before = reader.offset
             for event in reader.read(AT_ONCE_BYTES):
-                if event.attempt > self.analytics.ranks.attempt:
-                    self._system.clear()
-                self.analytics.feed(event)
-                if isinstance(event.payload, Metrics):
-                    for key in (CPU_PERCENT, MEMORY_MIB):
-                        if (value := event.payload.values.get(key)) is not None:
-                            self._system.setdefault(event.rank, {})[key] = value
+                self._take(event)
+                self._unclosed[spool.path] = event
+                if isinstance(event.payload, Mark) and event.payload.name == "closed":
+                    del self._unclosed[spool.path]
             found = found or reader.offset > before
         return found
 
@@ -62,6 +62,30 @@ class TrialSpools:
         """Takes in all there is; a torn last line stays."""
         while self.read():
             pass
+
+    def read_rest(self) -> None:
+        """Takes in what a trial that ended said last: from its spools, or from the file of its
+        events where a spool was archived and removed since the last look. Raises `OSError`."""
+        self.read_all()
+        cut = {
+            (last.attempt, last.rank): last.seq
+            for path, last in self._unclosed.items()
+            if not path.exists()
+        }
+        if not cut:
+            return
+        for event in events_in_order(self.folder):
+            if event.seq > cut.get((event.attempt, event.rank), event.seq):
+                self._take(event)
+
+    def _take(self, event: Event) -> None:
+        if event.attempt > self.analytics.ranks.attempt:
+            self._system.clear()
+        self.analytics.feed(event)
+        if isinstance(event.payload, Metrics):
+            for key in (CPU_PERCENT, MEMORY_MIB):
+                if (value := event.payload.values.get(key)) is not None:
+                    self._system.setdefault(event.rank, {})[key] = value
 
     def system(self, key: str) -> float | None:
         """A system metric summed over the ranks that tell it; None if none does."""

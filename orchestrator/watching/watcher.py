@@ -6,7 +6,7 @@ import dataclasses
 import os
 import statistics
 import time
-from collections import Counter, OrderedDict, defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
@@ -26,6 +26,7 @@ from orchestrator.watching.trial_files import TrialFiles
 
 if TYPE_CHECKING:
     from orchestrator.study import Study
+    from telemetry.analytics import TrainingAnalytics
 
 OVER = {"done", "pruned", "failed"}
 REPLAN_EVERY_S = 5.0
@@ -49,7 +50,8 @@ class Watcher:
         self._list_stamp: int | None = None
         self._planned_at = 0.0
         self._spools: dict[str, TrialSpools] = {}
-        self._baselines: OrderedDict[str, dict[int, float]] = OrderedDict()
+        self._baselines: dict[str, dict[int, float]] = {}
+        """Of the comparator's trials that are done, at most one a seed."""
         self._last_growth: Growth | None = None
         self._notices = Notices()
         self._first = True
@@ -202,11 +204,15 @@ class Watcher:
         self._notices.health(self._item(identity), spools)
 
     def _leave(self, identity: str) -> None:
-        """A trial ended: what its spools still hold, then they are let go."""
+        """A trial ended: what it said since the last look, then its spools are let go."""
         spools = self._spools.pop(identity)
-        spools.read()
         item = self._item(identity)
+        try:
+            spools.read_rest()
+        except OSError as error:
+            self._notices.unreadable(item, str(error))
         self._notices.health(item, spools)
+        self._notices.ended(identity)
         self._last_growth = growth_of(item, spools.analytics, False) or self._last_growth
 
     def _growth(self) -> Growth | None:
@@ -231,9 +237,8 @@ class Watcher:
             return None
         if not any(mark in rows for mark in (b'"slot/', b'"policy/', b'"shapley/')):
             return None
-        from telemetry.analytics import analytics_of
-
-        return growth_of(last, analytics_of(folder), False)
+        seen = self._from_files(last)
+        return None if seen is None else growth_of(last, seen, False)
 
     def _compare(self, identity: str, spools: TrialSpools) -> None:
         """Gives a trial that grows something the comparator's accuracies under the same seed."""
@@ -243,24 +248,34 @@ class Watcher:
         for item in self._items:
             if item.trial.arm != self.rule.comparator or item.trial.seed != mine.seed:
                 continue
-            accuracies = self._accuracies(item.trial.identity, item.state)
+            accuracies = self._accuracies(item)
             if accuracies:
                 source = f"arm '{item.trial.arm}' with the same seed ({item.trial.identity[:8]})"
                 spools.analytics.compare_with(accuracies, source)
             return
 
-    def _accuracies(self, identity: str, state: State) -> dict[int, float]:
+    def _accuracies(self, item: PlannedTrial) -> dict[int, float]:
         """Accuracy by epoch of another trial: as it runs, or once from its files."""
+        identity = item.trial.identity
         if (running := self._spools.get(identity)) is not None:
             return {epoch: value for epoch, value, _ in running.analytics.accuracy_trajectory()}
-        if state != "done":
+        if item.state != "done":
             return {}
         if identity not in self._baselines:
-            from telemetry.analytics import analytics_of
-
-            seen = analytics_of(self.study.home.trial(identity))
-            self._baselines[identity] = {e: value for e, value, _ in seen.accuracy_trajectory()}
+            seen = self._from_files(item)
+            points = [] if seen is None else seen.accuracy_trajectory()
+            self._baselines[identity] = {epoch: value for epoch, value, _ in points}
         return self._baselines[identity]
+
+    def _from_files(self, item: PlannedTrial) -> TrainingAnalytics | None:
+        """What a trial told that has ended; None, with an alert, if its events cannot be read."""
+        from telemetry.analytics import analytics_of
+
+        try:
+            return analytics_of(self.study.home.trial(item.trial.identity), tiers=(1, 2))
+        except OSError as error:
+            self._notices.unreadable(item, str(error))
+            return None
 
     def _all_notices(self) -> tuple[Notice, ...]:
         return self._notices.all(self._items, self._files.damaged)

@@ -10,7 +10,6 @@
 What was not measured is None, never 0. Imports no library but the contracts'.
 """
 
-from telemetry.analytics.averages import RunningAverage, Trajectory
 from telemetry.analytics.health import Alert, HealthReport
 from telemetry.analytics.policy import PolicyComparisonSummary
 from telemetry.analytics.ranks import RankStanding
@@ -21,6 +20,8 @@ from telemetry.analytics.training import (
     TrainingAnalytics,
     analytics_of,
 )
+from telemetry.analytics.trajectory import Trajectory
+from telemetry.anomalies import RunningAverage
 
 __all__ = [
     "KEPT_SNAPSHOTS",

@@ -9,22 +9,23 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from telemetry.analytics.averages import RunningAverage
 from telemetry.analytics.policy import PolicyRecord
 from telemetry.analytics.ranks import RankClock
+from telemetry.anomalies import (
+    ENTROPY_COLLAPSE,
+    GRADIENT_EXPLOSION,
+    LEAST_GRADIENT_NORM,
+    LOSS_SPIKE,
+    VALUE_STD_WINDOW,
+    RunningAverage,
+    values_collapsed,
+)
 from telemetry.events import Mark
 
 Level = Literal["info", "warning", "critical"]
 LEVELS: tuple[Level, ...] = ("info", "warning", "critical")
 Trend = Literal["falling", "flat", "rising"]
 
-LOSS_SPIKE = 2.0
-"""A loss over so many times its average; thresholds are strict, as for dense traces."""
-GRADIENT_EXPLOSION = 100.0
-VALUE_COLLAPSE_STD = 0.01
-"""Mean of the last three standard deviations of the critic's predictions."""
-ENTROPY_COLLAPSE = 0.1
-"""Policy entropy, nats."""
 TREND_POINTS = 50
 TREND_SHARE = 0.01
 """By how much the halves of the recent losses must differ to be called a trend."""
@@ -75,7 +76,7 @@ class HealthMonitor:
     """Watches values as they come; a comparison is made before the average takes the value in."""
 
     def __init__(self) -> None:
-        self._alerts: deque[Alert] = deque(maxlen=KEPT_ALERTS)
+        self._alerts: list[Alert] = []
         self._loss, self._gradient = RunningAverage(), RunningAverage()
         self._losses: deque[float] = deque(maxlen=TREND_POINTS)
         self._last_loss: float | None = None
@@ -86,8 +87,11 @@ class HealthMonitor:
         self._held: dict[tuple[int, int], int] = {}
 
     def alert(self, level: Level, kind: str, text: str, step: int | None = None) -> None:
-        """Notes an alert; the oldest of a hundred goes."""
+        """Notes an alert. Of more than a hundred the least grave goes, the oldest of its level."""
         self._alerts.append(Alert(level, kind, text, step))
+        if len(self._alerts) > KEPT_ALERTS:
+            levels = [LEVELS.index(alert.level) for alert in self._alerts]
+            del self._alerts[levels.index(min(levels))]
 
     def values(self, values: Mapping[str, float | None], step: int | None, rank: int) -> None:
         """Looks for NaN and infinities: said once for each metric, counted every time."""
@@ -103,24 +107,19 @@ class HealthMonitor:
     def loss(self, value: float, step: int | None) -> None:
         """A training loss of rank 0."""
         self._last_loss = value
-        before = self._loss.add(value)
-        if not math.isfinite(value):
-            return
-        self._losses.append(value)
-        if before is not None and before > 0 and value / before > LOSS_SPIKE:
-            text = f"loss {value:.4g} is {value / before:.1f} times its average{_at(step)}"
+        times = self._loss.times(value)
+        if math.isfinite(value):
+            self._losses.append(value)
+        if times is not None and times > LOSS_SPIKE:
+            text = f"loss {value:.4g} is {times:.1f} times its average{_at(step)}"
             self.alert("warning", "loss_spike", text, step)
 
     def gradient_norm(self, name: str, value: float, step: int | None) -> None:
         """A gradient norm of the whole model, of rank 0."""
         self._last_gradient = value
-        if not math.isfinite(value):
-            return
-        typical = self._gradient.add(
-            value if self._gradient.value is not None else max(value, 0.01)
-        )
-        if typical is not None and value / typical > GRADIENT_EXPLOSION:
-            text = f"{name} {value:.4g} is {value / typical:.0f} times its average{_at(step)}"
+        times = self._gradient.times(value, least=LEAST_GRADIENT_NORM)
+        if times is not None and times > GRADIENT_EXPLOSION:
+            text = f"{name} {value:.4g} is {times:.0f} times its average{_at(step)}"
             self.alert("critical", "gradient_explosion", text, step)
 
     def mark(self, attempt: int, rank: int, mark: Mark) -> None:
@@ -135,11 +134,10 @@ class HealthMonitor:
 
     def report(self, policy: PolicyRecord, ranks: RankClock) -> HealthReport:
         """All indicators as they stand, with the alerts that were noted and those that hold now."""
-        spreads, entropies = policy.latest("value_std", 3), policy.latest("entropy")
+        spreads = policy.latest("value_std", VALUE_STD_WINDOW)
+        entropies = policy.latest("entropy")
         value_std = statistics.fmean(spreads) if spreads else None
-        collapsed = None
-        if value_std is not None and len(spreads) == 3:
-            collapsed = value_std < VALUE_COLLAPSE_STD
+        collapsed = values_collapsed(spreads)
         entropy = entropies[-1] if entropies else None
         decided = None if entropy is None else entropy < ENTROPY_COLLAPSE
         silent = ranks.silent()

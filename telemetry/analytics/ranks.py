@@ -72,7 +72,7 @@ class RankClock:
         if isinstance(ranks, int):
             self.expected = ranks
         if mark.name in ("closed", "finished", "failed"):
-            self._ranks[rank].closed = True
+            self._ranks.setdefault(rank, _Rank()).closed = True
 
     def standings(self) -> list[RankStanding]:
         """Every rank that is expected or was heard of, in order."""

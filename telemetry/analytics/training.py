@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections import OrderedDict, deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, TypeVar
 
-from telemetry.analytics.averages import RunningAverage, Trajectory
 from telemetry.analytics.health import HealthMonitor, HealthReport
 from telemetry.analytics.policy import PolicyComparisonSummary, PolicyRecord
 from telemetry.analytics.ranks import RankClock
 from telemetry.analytics.scaling import ParamsEstimate, ScalingCurve
+from telemetry.analytics.trajectory import Trajectory
+from telemetry.anomalies import FORCED, RunningAverage
 from telemetry.contracts import (
     CounterfactualMatrix,
     DenseTrace,
@@ -21,8 +22,17 @@ from telemetry.contracts import (
     PolicySnapshot,
     SlotSnapshot,
 )
-from telemetry.events import EpisodeContext, Event, Mark, Metrics, Payload, Trace, values_of
-from telemetry.spool import SpoolReader, spools_of
+from telemetry.events import (
+    EpisodeContext,
+    Event,
+    Mark,
+    Metrics,
+    Payload,
+    Tier,
+    Trace,
+    values_of,
+)
+from telemetry.reduction import SECONDS_PREFIX
 
 V = TypeVar("V")
 
@@ -31,7 +41,6 @@ KEPT_TRACES = 20
 MOST_KEYS = 500
 """Metrics that are followed; those that appear after so many are passed over."""
 LOSS = "train/loss"
-SYSTEM = "sys/"
 ACCURACY = "eval/accuracy"
 GRADIENTS = ("train/grad_norm", "grad_norm/host", "grad_norm")
 
@@ -319,7 +328,7 @@ class TrainingAnalytics:
             step = trace.window_start_step if step is None else step
         else:
             reason, epoch = trace.reason or trace.name, None
-        if reason == "force_dense":  # research mode: no news
+        if reason == FORCED:  # research mode: no news
             return
         self.traces.append(TraceSeen(reason, epoch, step))
         where = f"from epoch {epoch}" if epoch is not None else f"at step {step}"
@@ -349,36 +358,26 @@ class TrainingAnalytics:
 
 
 def analytics_of(
-    trial_folder: Path | str, *, curve: ScalingCurve | None = None
+    trial_folder: Path | str,
+    *,
+    curve: ScalingCurve | None = None,
+    tiers: Collection[Tier] = (1, 2, 3),
 ) -> TrainingAnalytics:
-    """The analytics of a trial from its files: the Parquet file of its events, and its spools."""
-    from telemetry.parquet import EVENTS_NAME, read_events
+    """The analytics of a trial from its files, in memory that does not grow with them.
 
-    folder = Path(trial_folder)
+    Reads the Parquet file of its events, and its spools; without tier 3 it passes over dense
+    traces, and knows nothing of them.
+    """
+    from telemetry.parquet import events_in_order
+
     seen = TrainingAnalytics(curve=curve)
-    done: set[tuple[int, int, int]] = set()
-    if (archive := folder / EVENTS_NAME).is_file():
-        events = list(read_events(archive))
-        events.sort(key=lambda event: (event.attempt, event.time_ms, event.rank, event.seq))
-        done = {(event.attempt, event.rank, event.seq) for event in events}
-        seen.feed_all(events)
-    for spool in spools_of(folder):
-        reader = SpoolReader(spool.path)
-        while reader.behind() and (lines := _batch(reader)) is not None:
-            seen.feed_all(e for e in lines if (e.attempt, e.rank, e.seq) not in done)
+    seen.feed_all(events_in_order(trial_folder, tiers))
     return seen
 
 
 def _of_system(key: str) -> bool:
     """Whether a metric is of the machine: its steps are seconds, not training steps."""
-    return key.startswith(SYSTEM)
-
-
-def _batch(reader: SpoolReader) -> list[Event] | None:
-    """The next events of a spool; None where only a torn line is left."""
-    before = reader.offset
-    events = list(reader.read())
-    return None if reader.offset == before else events
+    return key.startswith(SECONDS_PREFIX)
 
 
 def _keep(kept: OrderedDict[int, V], place: int, value: V) -> None:

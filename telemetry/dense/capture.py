@@ -2,8 +2,9 @@
 
 Gradients are read at the end of each backward pass, as it left them: before clipping, summed over
 the ranks of data-parallel training, still scaled where a loss scaler is in use. Activations are
-read as modules give them out. All is summed up on the device; nothing waits for it before `read`.
-Random numbers, gradients and outputs stay as they are.
+read as modules give them out: of all modules in the first batch, then of a quarter of them in each,
+in turn. All is summed up on the device; nothing waits for a GPU before `read`. Random numbers,
+gradients and outputs stay as they are.
 """
 
 from __future__ import annotations

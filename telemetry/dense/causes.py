@@ -8,14 +8,15 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from telemetry.anomalies import FORCED
 from telemetry.contracts import BatchMetrics, DenseTrace
 from telemetry.dense.trigger import kind_of
+from telemetry.dense.window import BATCHES_BEFORE
 from telemetry.events import Event, Trace
 from telemetry.nonfinite import name_of
 
 LEAST_USUAL = 4
 """Values without which nothing is said of what is usual."""
-BATCHES_BEFORE = 50
 GAP = 3
 """A change holds on if no more than so many batches are back to usual in between."""
 
@@ -76,33 +77,45 @@ class Cause:
 def root_causes(events: Iterable[Event]) -> list[Cause]:
     """The triggers that dense traces tell of, in the order of attempts, ranks and steps.
 
-    A window whose process was killed left no trace but word that it had opened: it is named too.
+    Takes the events of each rank in the order of their sequence numbers, and keeps no more of its
+    batches than a trigger looks back on. A window whose process was killed left no trace but word
+    that it had opened: it is named too.
     """
-    batches: dict[tuple[int, int], dict[int, BatchMetrics]] = {}
-    fired: dict[tuple[int, int, int], str] = {}
-    traced: dict[tuple[int, int, int], int] = {}
+    known: dict[tuple[int, int], dict[int, BatchMetrics]] = {}
+    causes: dict[tuple[int, int, int], Cause] = {}
     for event in events:
         rank, payload = (event.attempt, event.rank), event.payload
+        batches = known.setdefault(rank, {})
         if isinstance(payload, DenseTrace):
-            seen = {one.step: one for one in payload.batch_metrics if one.step is not None}
-            batches.setdefault(rank, {}).update(seen)
+            batches |= {one.step: one for one in payload.batch_metrics if one.step is not None}
             if payload.trigger_step is not None:
                 place = (*rank, payload.trigger_step)
-                fired[place] = _joined(fired.get(place), payload.trigger_reason)
-                traced[place] = traced.get(place, 0) + len(payload.batch_metrics)
+                causes[place] = _told(causes.get(place), payload, place, batches.values())
+            for step in sorted(batches)[: -BATCHES_BEFORE - 1]:
+                del batches[step]
         elif isinstance(payload, Trace) and _opens_window(payload) and event.step is not None:
-            fired.setdefault((*rank, event.step), payload.reason)
-    return [
-        Cause(
-            attempt,
-            rank,
-            fired[attempt, rank, step],
-            step,
-            traced.get((attempt, rank, step), 0),
-            first_changes(batches.get((attempt, rank), {}).values(), step),
-        )
-        for attempt, rank, step in sorted(fired)
-    ]
+            first = first_changes(batches.values(), event.step)
+            cause = Cause(*rank, payload.reason, event.step, 0, first)
+            causes.setdefault((*rank, event.step), cause)
+    return [causes[place] for place in sorted(causes)]
+
+
+def _told(
+    before: Cause | None,
+    trace: DenseTrace,
+    place: tuple[int, int, int],
+    batches: Iterable[BatchMetrics],
+) -> Cause:
+    """What is known of a trigger with one more of its traces; what came first, the first says."""
+    attempt, rank, step = place
+    count = len(trace.batch_metrics)
+    first: Sequence[Change] | None
+    if before is None or not before.batches:
+        first = first_changes(batches, step)
+    else:
+        first, count = before.first, before.batches + count
+    reason = _joined(None if before is None else before.reason, trace.trigger_reason)
+    return Cause(attempt, rank, reason, step, count, first)
 
 
 def first_changes(batches: Iterable[BatchMetrics], step: int) -> list[Change] | None:
@@ -172,6 +185,6 @@ def _joined(known: str | None, reason: str) -> str:
     """Reasons of a window's traces, each once, without that it was forced."""
     reasons = [] if known is None else known.split(",")
     for one in reason.split(","):
-        if one != "forced" and kind_of(one) not in map(kind_of, reasons):
+        if one != FORCED and kind_of(one) not in map(kind_of, reasons):
             reasons.append(one)
     return ",".join(reasons)

@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, Protocol, get_args
 
+from telemetry.anomalies import FORCED
 from telemetry.contracts import (
     Contract,
     DenseTrace,
@@ -17,7 +18,7 @@ from telemetry.contracts import (
 )
 from telemetry.dense.capture import NOTHING, DenseCapture
 from telemetry.dense.trigger import DenseTraceTrigger, TriggerWatch
-from telemetry.dense.window import SeenBatch, Window
+from telemetry.dense.window import BATCHES_BEFORE, SeenBatch, Window
 
 if TYPE_CHECKING:
     from torch import nn
@@ -26,7 +27,6 @@ logger = logging.getLogger(__name__)
 
 Mode = Literal["standard", "adaptive", "research"]
 WINDOW_EPOCHS = 3
-BATCHES_BEFORE = 50
 BATCHES_PER_TRACE = 500
 TRACES_KEPT = 20
 
@@ -216,7 +216,7 @@ class DenseRecorder:
     def _take(self, seen: SeenBatch) -> None:
         self._step, self._epoch = seen.step, seen.epoch
         if self.mode == "research" and self._window is None:
-            self._window = Window(["forced"], None, seen.epoch, seen.epoch)
+            self._window = Window([FORCED], None, seen.epoch, seen.epoch)
         if self._window is None:
             self._before.append(seen)
         else:
@@ -233,13 +233,13 @@ class DenseRecorder:
         """A trigger, at the running step: it opens a window, or extends the one that is open."""
         research = self.mode == "research"
         if self._window is None:
-            why = ["forced"] if research else []
+            why = [FORCED] if research else []
             self._window = Window(why, None, self._epoch, self._epoch, list(self._before))
             self._before.clear()
             self._sample_due = True
             if not research:
                 self._say("opened", reason)
-        if self._window.trigger_step is None and reason != "forced":
+        if self._window.trigger_step is None and reason != FORCED:
             self._window.trigger_step = self._step
         self._window.add(reason, self._epoch + (0 if research else self._epochs))
 
@@ -247,7 +247,7 @@ class DenseRecorder:
         window = self._window
         if window is None:
             return
-        if window.batches or window.reasons != ["forced"]:
+        if window.batches or window.reasons != [FORCED]:
             self._write()
         self._window = None
         if self.mode != "research":
@@ -262,7 +262,7 @@ class DenseRecorder:
         self._emitter.snapshot(trace, step=trace.window_end_step, epoch=float(self._epoch))
         self.recent.append(trace)
         if self.mode == "research":
-            self._window = Window(["forced"], None, self._epoch, self._epoch)
+            self._window = Window([FORCED], None, self._epoch, self._epoch)
         else:
             self._before.extend(window.batches)
             window.batches = []

@@ -8,11 +8,21 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from telemetry.anomalies import (
+    ACCURACY_DROP,
+    ALPHA,
+    ENTROPY_COLLAPSE,
+    FORCED,
+    GRADIENT_EXPLOSION,
+    LEAST_GRADIENT_NORM,
+    LOSS_SPIKE,
+    VALUE_COLLAPSE_STD,
+    VALUE_STD_WINDOW,
+    RunningAverage,
+    values_collapsed,
+)
 from telemetry.contracts import HostSnapshot, PolicySnapshot, SlotSnapshot
 
-LEAST_GRADIENT_NORM = 0.01
-"""Where the average of gradient norms starts at least: after a tiny first one, all would explode.
-"""
 _AT_REST = ("UNKNOWN", "DORMANT")
 MEASURED = ("loss_spike", "accuracy_drop", "gradient_explosion")
 """Reasons with a measure behind the colon; behind the others' colon is the slot, if anything."""
@@ -24,11 +34,11 @@ class DenseTraceTrigger:
 
     stage_transition: bool = True
     """A slot has entered a stage (it has been there for 0 epochs)."""
-    loss_spike_threshold: float = 2.0
+    loss_spike_threshold: float = LOSS_SPIKE
     """Times the running average of the loss."""
-    accuracy_drop_threshold: float = 5.0
+    accuracy_drop_threshold: float = ACCURACY_DROP
     """Points, from one epoch to the next."""
-    gradient_explosion: float = 100.0
+    gradient_explosion: float = GRADIENT_EXPLOSION
     """Times the running average of the gradient norm."""
     gate_failure: bool = True
     value_collapse: bool = True
@@ -37,12 +47,12 @@ class DenseTraceTrigger:
     """The policy has become deterministic."""
     force_dense: bool = False
     """Always fires."""
-    value_std_threshold: float = 0.01
+    value_std_threshold: float = VALUE_COLLAPSE_STD
     """Below it, as the mean of the last `value_std_window` standard deviations, lies collapse."""
-    value_std_window: int = 3
-    entropy_threshold: float = 0.1
+    value_std_window: int = VALUE_STD_WINDOW
+    entropy_threshold: float = ENTROPY_COLLAPSE
     """Nats."""
-    ema_alpha: float = 0.1
+    ema_alpha: float = ALPHA
     """Weight of a new value in the running averages."""
 
     def __post_init__(self) -> None:
@@ -67,13 +77,13 @@ class TriggerWatch:
 
     def __init__(self, trigger: DenseTraceTrigger | None = None) -> None:
         self.trigger = trigger if trigger is not None else DenseTraceTrigger()
-        self._averages: dict[str, float] = {}
+        self._averages: dict[str, RunningAverage] = {}
         self._accuracy: float | None = None
         self._value_stds: deque[float] = deque(maxlen=self.trigger.value_std_window)
 
     def batch(self, *, loss: float | None = None, grad_norm: float | None = None) -> str | None:
         """The joined reasons that a batch gives, such as ``loss_spike:3.2x``; None if none."""
-        reasons = ["forced"] if self.trigger.force_dense else []
+        reasons = [FORCED] if self.trigger.force_dense else []
         reasons += self._loss("batch/loss", loss)
         reasons += self._gradient("batch/gradient", grad_norm)
         return ",".join(reasons) or None
@@ -88,7 +98,7 @@ class TriggerWatch:
 
         The loss is that of the validation, or of training where there is no validation.
         """
-        reasons = ["forced"] if self.trigger.force_dense else []
+        reasons = [FORCED] if self.trigger.force_dense else []
         if host is not None:
             name = "train" if host.val_loss is None else "val"
             loss = host.train_loss if host.val_loss is None else host.val_loss
@@ -104,7 +114,7 @@ class TriggerWatch:
     def to_state(self) -> dict[str, Any]:
         """All that a resumed trial needs to go on with the same averages, as JSON-like data."""
         return {
-            "averages": dict(self._averages),
+            "averages": {name: average.value for name, average in self._averages.items()},
             "accuracy": self._accuracy,
             "value_stds": list(self._value_stds),
         }
@@ -115,7 +125,8 @@ class TriggerWatch:
     ) -> TriggerWatch:
         """The watch that gave `state`; an empty state is a new watch."""
         watch = cls(trigger)
-        watch._averages.update(state.get("averages", {}))
+        for name, value in state.get("averages", {}).items():
+            watch._average(name).value = value
         watch._accuracy = state.get("accuracy")
         watch._value_stds.extend(state.get("value_stds", ()))
         return watch
@@ -125,7 +136,7 @@ class TriggerWatch:
             return []
         if not math.isfinite(loss):
             return ["loss_nonfinite"]
-        times = self._times_average(name, loss, start=loss)
+        times = self._average(name).times(loss)
         spikes = times is not None and times > self.trigger.loss_spike_threshold
         return [f"loss_spike:{times:.1f}x"] if spikes else []
 
@@ -134,22 +145,12 @@ class TriggerWatch:
             return []
         if not math.isfinite(norm):
             return ["gradient_nonfinite"]
-        times = self._times_average(name, norm, start=max(norm, LEAST_GRADIENT_NORM))
+        times = self._average(name).times(norm, least=LEAST_GRADIENT_NORM)
         explodes = times is not None and times > self.trigger.gradient_explosion
         return [f"gradient_explosion:{times:.0f}x"] if explodes else []
 
-    def _times_average(self, name: str, value: float, start: float) -> float | None:
-        """`value` as a multiple of the average so far, which it then enters.
-
-        None for the first, and where the average is not above 0 and a multiple says nothing.
-        """
-        average = self._averages.get(name)
-        if average is None:
-            self._averages[name] = start
-            return None
-        alpha = self.trigger.ema_alpha
-        self._averages[name] = (1 - alpha) * average + alpha * value
-        return value / average if average > 0 else None
+    def _average(self, name: str) -> RunningAverage:
+        return self._averages.setdefault(name, RunningAverage(self.trigger.ema_alpha))
 
     def _accuracy_drop(self, accuracy: float | None) -> list[str]:
         if accuracy is None or not math.isfinite(accuracy):
@@ -174,9 +175,8 @@ class TriggerWatch:
         std, entropy = policy.value_std, policy.entropy
         if std is not None and math.isfinite(std):
             self._value_stds.append(std)
-            full = len(self._value_stds) == self.trigger.value_std_window
-            mean = math.fsum(self._value_stds) / len(self._value_stds)
-            if self.trigger.value_collapse and full and mean < self.trigger.value_std_threshold:
+            below, window = self.trigger.value_std_threshold, self.trigger.value_std_window
+            if self.trigger.value_collapse and values_collapsed([*self._value_stds], below, window):
                 reasons.append("value_collapse")
         low = entropy is not None and entropy < self.trigger.entropy_threshold
         if self.trigger.entropy_collapse and low:

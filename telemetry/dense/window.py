@@ -10,6 +10,10 @@ from telemetry.contracts import BatchMetrics, DenseTrace, GateEvaluationTrace
 from telemetry.dense.capture import Captured
 from telemetry.dense.trigger import kind_of
 
+BATCHES_BEFORE = 50
+"""How many batches from just before a trigger a trace holds at most, and causes are looked for in.
+"""
+
 
 @dataclass(frozen=True)
 class SeenBatch:

@@ -12,7 +12,6 @@ from telemetry.runs import StudyRun, TrialEnd, TrialRun
 KEY_CHARACTERS = 250
 PARAM_CHARACTERS = 6000
 TAG_CHARACTERS = 8000
-ROWS_PER_BATCH = 1000
 
 INSTANCE_TAG = "orrery.study_instance"
 ORIGIN_TAG = "orrery.origin"

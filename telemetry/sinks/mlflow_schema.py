@@ -12,16 +12,22 @@ import os
 import sqlite3
 from contextlib import closing
 from pathlib import Path
+from urllib.parse import quote
 
 from telemetry.filesystem import is_local
+from telemetry.sinks.protocol import SinkError
 
 logger = logging.getLogger(__name__)
+
+_IN_USE = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED})
+_DAMAGED = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
 
 
 def make_whole(database: Path) -> None:
     """Makes the database if it is missing or half made. The caller holds the store's lock.
 
-    Raises what MLflow raises if it cannot be made; then nothing is left behind.
+    Raises what MLflow raises if it cannot be made; then nothing is left behind. Raises
+    `sqlite3.Error` if it is there and cannot be looked at: then it stays as it is.
     """
     if database.exists():
         if is_whole(database):
@@ -41,18 +47,51 @@ def is_whole(database: Path) -> bool:
     """Whether every migration it needs has been applied: cheap, it opens no MLflow.
 
     The last thing MLflow does to a new store is to make its experiment 0. A database of an older
-    MLflow counts as whole: MLflow migrates it, or says how.
+    MLflow counts as whole: MLflow migrates it, or says how. So does one that is in use. Raises
+    `sqlite3.Error` if it cannot be looked at now (no right to, too many open files, a bad disk).
     """
     try:
-        with closing(sqlite3.connect(f"file:{database}?mode=ro", uri=True)) as connection:
+        with closing(read_only(database)) as connection:
             if connection.execute("SELECT 1 FROM experiments LIMIT 1").fetchone() is None:
                 return False
             left = "SELECT 1 FROM sqlite_master WHERE name LIKE '\\_alembic\\_tmp%' ESCAPE '\\'"
             return connection.execute(left).fetchone() is None
-    except sqlite3.OperationalError as error:
-        return "locked" in str(error)
-    except sqlite3.DatabaseError:
-        return False
+    except sqlite3.Error as error:
+        if has_no_schema(error):
+            return False
+        if _code(error) in _IN_USE:
+            return True
+        raise
+
+
+def read_only(database: Path) -> sqlite3.Connection:
+    """A connection that makes no file and changes none."""
+    return sqlite3.connect(f"{database.absolute().as_uri()}?mode=ro", uri=True)
+
+
+def has_no_schema(error: sqlite3.Error) -> bool:
+    """Whether an error says that the file is no database, or lacks tables: nothing else does."""
+    return _code(error) in _DAMAGED or "no such table" in str(error)
+
+
+def _code(error: sqlite3.Error) -> int | None:
+    """The primary part of SQLite's result code; None for an error of the module itself."""
+    code = getattr(error, "sqlite_errorcode", None)
+    return None if code is None else code & 0xFF
+
+
+def uri_of(database: Path, query: str = "") -> str:
+    """The URI by which MLflow opens a database: some versions of SQLAlchemy unquote it, others do
+    not. Raises `SinkError` if there is none."""
+    from sqlalchemy.engine import make_url
+
+    for path in (str(database), quote(str(database))):
+        if make_url(f"sqlite:///{path}").database == str(database):
+            return f"sqlite:///{path}{query}"
+    raise SinkError(
+        f"'{database}' has a character that MLflow cannot open in a path. Move the home, or "
+        "publish to another place."
+    )
 
 
 def set_journal(database: Path) -> None:
@@ -76,7 +115,7 @@ def _migrate(database: Path) -> None:
 
     for chatty in ("mlflow.store.db.utils", "alembic"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
-    store = SqlAlchemyStore(f"sqlite:///{database}", str(database.parent / "mlartifacts"))
+    store = SqlAlchemyStore(uri_of(database), str(database.parent / "mlartifacts"))
     store.engine.dispose()
     with closing(sqlite3.connect(database)) as connection:
         connection.execute("PRAGMA journal_mode=DELETE")  # so that one file is all of it

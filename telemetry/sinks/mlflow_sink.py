@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from telemetry.rowlog import Row
-from telemetry.runs import StudyRun, TrialEnd, TrialRun, flattened
+from telemetry.runs import ROWS_TAG, StudyRun, TrialEnd, TrialRun, flattened
 from telemetry.sinks import mlflow_names as names
 from telemetry.sinks.mlflow_store import MlflowStore, translated
 from telemetry.sinks.protocol import RunGoneError
@@ -87,13 +87,18 @@ class MlflowSink:
     ) -> str:
         """As `Sink.write_trial`. What MLflow would refuse in a key is replaced in it.
 
-        A parameter that is there keeps its value: MLflow never changes one.
+        A parameter that is there keeps its value: MLflow never changes one. Nor does it replace a
+        row, so a run whose rows are from another making of the row log is removed and made anew.
         """
         with translated():
             known = self._study(study)
         run = known.trials.get(trial.identity)
         try:
             with translated():
+                if run is not None and run.tags.get(ROWS_TAG) != trial.tags.get(ROWS_TAG):
+                    self._store.client().delete_run(run.run_id)
+                    del known.trials[trial.identity]
+                    run = None
                 if run is None:
                     run = self._create_trial(study, known, trial, end)
                 self._fill(run, trial, rows, end, study)

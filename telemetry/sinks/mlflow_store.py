@@ -11,7 +11,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from telemetry.filesystem import locked
-from telemetry.sinks.mlflow_schema import make_whole, set_journal
+from telemetry.sinks.mlflow_schema import (
+    has_no_schema,
+    make_whole,
+    read_only,
+    set_journal,
+    uri_of,
+)
 from telemetry.sinks.protocol import RunGoneError, SinkError, SinkUnavailableError
 
 if TYPE_CHECKING:
@@ -51,7 +57,7 @@ class MlflowStore:
     def prepare(self) -> None:
         """Makes the schema of a database (seconds, the first time); WAL for one on a local disk."""
         with translated():
-            database = self._database()
+            database = database_of(self.uri)
             if database is None:
                 if self.uri.startswith(_POSTGRES) and self._made_at() == "none":
                     self._make_postgres_schema()
@@ -101,20 +107,11 @@ class MlflowStore:
         place = get_artifact_repository(artifact_uri, tracking_uri=self.uri)
         place.log_artifacts(folder, under or None)
 
-    def _database(self) -> Path | None:
-        if not self.uri.startswith(_SQLITE):
-            return None
-        return Path(self.uri[len(_SQLITE) :].split("?")[0])
-
     def _made_at(self) -> Any:
-        database = self._database()
+        database = database_of(self.uri)
         if database is not None:
-            try:
-                uri = f"file:{database}?mode=ro"
-                with closing(sqlite3.connect(uri, uri=True)) as connection:
-                    return connection.execute(_FIRST_MADE).fetchone()[0]
-            except sqlite3.Error:
-                return "none"
+            with translated():
+                return _made_at(database)
         with translated():
             if not self.uri.startswith(_POSTGRES):
                 return self.client().get_experiment("0").creation_time
@@ -146,8 +143,40 @@ class MlflowStore:
             yield  # the lock ends with the connection
 
 
+def _made_at(database: Path) -> Any:
+    """When the first experiment of a file was made, in ms; ``none`` if it has no schema yet."""
+    if not database.exists():
+        return "none"
+    try:
+        with closing(read_only(database)) as connection:
+            return connection.execute(_FIRST_MADE).fetchone()[0]
+    except sqlite3.Error as error:
+        if has_no_schema(error):
+            return "none"
+        raise
+
+
+def database_of(uri: str) -> Path | None:
+    """The file of a ``sqlite:///`` URI, as it is named: a ``?`` in a folder begins no query.
+
+    >>> database_of("sqlite:////what?/mlflow.db?timeout=5")
+    PosixPath('/what?/mlflow.db')
+    """
+    if not uri.startswith(_SQLITE):
+        return None
+    path, found, query = uri[len(_SQLITE) :].rpartition("?")
+    return Path(path if found and "=" in query and "/" not in query else path + found + query)
+
+
 def with_driver(uri: str) -> str:
-    """SQLAlchemy takes ``postgresql://`` for another driver than the one of our extra."""
+    """The URI as MLflow takes it, which hands it to SQLAlchemy.
+
+    That takes ``postgresql://`` for another driver than the one of our extra, and may unquote the
+    path of a file. Raises `SinkError` for a file that it can't open.
+    """
+    database = database_of(uri)
+    if database is not None:
+        return uri_of(database, uri[len(_SQLITE) + len(str(database)) :])
     plain, named = _POSTGRES
     return uri.replace(plain, named, 1) if uri.startswith(plain) else uri
 

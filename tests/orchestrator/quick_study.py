@@ -31,6 +31,7 @@ FRESH = "tests.quick_workload:FreshQuick"
 RANKED = "tests.quick_workload:RankedQuick"
 FRESH_RANKED = "tests.quick_workload:FreshRankedQuick"
 EVALUATED = "tests.quick_workload:EvaluatedQuick"
+QUESTIONED = "tests.quick_workload:QuestionedQuick"
 
 PATIENCE_S = 120.0
 """How long a test waits for what must happen; only a failure takes that long."""

@@ -85,6 +85,20 @@ def test_what_cannot_be_is_refused_with_what_can(study: Study, tmp_path: Path) -
         export_events("quick-study", home, out=tmp_path / "absent" / "y.parquet")
 
 
+def test_a_damaged_archive_is_named_and_no_file_is_left(study: Study, tmp_path: Path) -> None:
+    home = study.home
+    (damaged,) = home.trials.glob("*/events.parquet")
+    damaged.write_bytes(b"PAR1 not")
+    for name in ("quick-study", damaged.parent.name):
+        for flat in (False, True):
+            with pytest.raises(UsageError, match=r"Nothing was exported: .*events\.parquet"):
+                export_events(name, home.root, out=tmp_path / "x.parquet", flat=flat)
+    assert not [path for path in tmp_path.iterdir() if path.is_file()]
+    ran = orrery("export", damaged.parent.name, "--out", "-", "--home", home.root, cwd=tmp_path)
+    assert ran.returncode == 2, ran.stderr
+    assert "Nothing was exported" in ran.stderr
+
+
 def test_the_command_writes_lines_to_standard_output(study: Study, tmp_path: Path) -> None:
     home = str(study.home.root)
     ran = orrery("export", "quick-study", "--out", "-", "--tier", "2", "--home", home, cwd=tmp_path)

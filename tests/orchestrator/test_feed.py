@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import errno
+
 import pytest
 
 from orchestrator import Study
-from orchestrator.attempts import AttemptCheckpoints, HeldAttempt, claim_attempt
+from orchestrator.attempts import AttemptCheckpoints, HeldAttempt, attempts, claim_attempt
 from orchestrator.engine.feed import BUSY_PAUSE_S, Feed, ListedTickets
 from orchestrator.engine.ticket import Ticket
 from orchestrator.home import Home
@@ -218,3 +220,25 @@ def test_a_kill_for_memory_is_out_of_memory(home: Home, some: list[Ticket]) -> N
     assert told is not None
     assert (told.failure.kind, told.again) == ("out_of_memory", False)
     assert read_trial(home, some[0].identity).state == "failed"
+
+
+def test_a_disk_that_refuses_the_end_of_a_lost_attempt_neither_ends_the_driver_nor_loops(
+    home: Home, some: list[Ticket], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    feed = feed_of(home, some, lost_without_progress=3)
+
+    def refuse(*_: object, **__: object) -> bool:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    again = []
+    for _ in range(3):
+        ticket = take(feed)
+        claimed(home, ticket)
+        with monkeypatch.context() as patched:
+            patched.setattr("orchestrator.attempts.publish_once", refuse)
+            patched.setattr("orchestrator.attempts.write_whole", refuse)
+            told = feed.failed("t", "The actor died", False)
+        assert told is not None
+        again.append(told.again)
+        attempts(home.trial(ticket.identity))[-1].finish("preempted")
+    assert again == [True, True, False]

@@ -20,6 +20,7 @@ from orchestrator.plan_file import write_plan
 from orchestrator.publishing import publish, state_of
 from orchestrator.reporting import report_study
 from orchestrator.restoring import Published, publish_home
+from telemetry import rebuild_rows
 from tests.orchestrator.quick_study import arm, finish, quick_study, rule, run_study
 
 ANOTHER = quick_study(arm("plain", "baseline"), arm("further", effect=9.0), name="another-study")
@@ -208,6 +209,48 @@ def test_a_trial_with_a_damaged_file_is_left_and_the_others_are_published(
     (result,) = published(mlflow_home)
     assert list(result.left or {}) == [damaged]
     assert before.keys() - content(mlflow_home).keys() == {(study.instance, damaged)}
+
+
+@pytest.mark.parametrize("planned", [True, False])
+def test_a_damaged_archive_is_left_and_the_others_are_published(
+    mlflow_home: Home, planned: bool
+) -> None:
+    study = ran(mlflow_home)
+    before = content(mlflow_home)
+    damaged, other = (trial.identity for trial in study.trials()[:2])
+    (mlflow_home.trial(damaged) / "events.parquet").write_bytes(b"PAR1 not")
+    for identity in (damaged, other):
+        (mlflow_home.trial(identity) / "rows.jsonl").unlink()
+    if not planned:
+        file = study.folder / "study.yaml"
+        file.write_text(file.read_text().replace(study.file.workload, "no_such_lab:Workload"))
+    lose_the_store(mlflow_home)
+    (result,) = published(mlflow_home)
+    assert list(result.left or {}) == [damaged]
+    after = content(mlflow_home)
+    assert {place: run for place, run in after.items() if place[1] not in ("", damaged)} == {
+        place: run for place, run in before.items() if place[1] not in ("", damaged)
+    }
+
+
+def test_earlier_outcomes_rows_come_back_though_a_process_died_before_them(
+    mlflow_home: Home,
+) -> None:
+    """As if it had been killed between the rows of events and those of outcomes."""
+    ran(mlflow_home)
+    study = ran(mlflow_home, quick_study(base={"steps": 3, "questions": 40}))
+    before = content(mlflow_home)
+    mine = {p: run for p, run in before.items() if p[0] == study.instance and p[1]}
+    final = [row for run in mine.values() for row in run["rows"] if row[0] == "final/f1"]
+    assert {row[1] for row in final} == {0, 1}
+    for trial in study.trials():
+        folder = mlflow_home.trial(trial.identity)
+        (folder / "rows.jsonl").unlink()
+        assert rebuild_rows(folder)
+    lose_the_store(mlflow_home)
+    assert whole(published(mlflow_home))
+    after = content(mlflow_home)
+    assert {place: after[place] for place in mine} == mine
 
 
 def test_one_study_is_named_by_name_instance_or_file(mlflow_home: Home, tmp_path: Path) -> None:

@@ -21,9 +21,12 @@ from orchestrator.engine.worker import AttemptFailed, run_attempt
 from orchestrator.home import Home
 from orchestrator.replaying import CannotReplay, Replay, replay_trial
 from orchestrator.replaying.comparing import Pair, compare, is_reproducible, row_pairs
+from orchestrator.retention import collect_garbage
 from orchestrator.tracing import trace_trial
 from telemetry import archive_events
 from tests.orchestrator.quick_study import (
+    QUESTIONED,
+    QUICK,
     RANKED,
     arm,
     computed,
@@ -39,8 +42,10 @@ from tests.orchestrator.quick_study import (
 from workloads.contract import Metric, TrialStopped
 
 
-def one_trial(home: Home, **base: Any) -> Study:
-    mapping = quick_study(arm("a"), seeds=[3], base={"steps": 6, "metrics": 2, **base})
+def one_trial(home: Home, workload: str = QUICK, **base: Any) -> Study:
+    mapping = quick_study(
+        arm("a"), workload=workload, seeds=[3], base={"steps": 6, "metrics": 2, **base}
+    )
     return Study.load(mapping, home=home.root)
 
 
@@ -136,6 +141,24 @@ def test_a_failed_trial_fails_the_same_way_again(home: Home) -> None:
     assert found.answer == "identical"
     assert found.comparison.rows == 9
     assert found.ended_then == found.ended_now == "user_error: ValueError: the walk fell off"
+
+
+def test_a_trial_that_was_observed_again_more_widely_is_compared_with_that_observation(
+    home: Home,
+) -> None:
+    """The mean over questions differs with their number, and stands at the same step."""
+    (first,) = finish(one_trial(home, workload=QUESTIONED))
+    wider = one_trial(home, workload=QUESTIONED, questions=40)
+    assert finish(wider) == [first]
+    archive_events(home.trial(first))
+    found = replay_trial(first, home.root)
+    assert found.answer == "identical", found.text()
+    assert (found.attempt, found.attempts, found.comparison.scores) == (1, 1, 40)
+    assert list(found.passed_over) == ["attempt 0: questions was 20, not 40"]
+    assert "not compared: attempt 0: questions was 20, not 40" in found.text()
+    narrow = replay_trial(first, home.root, attempt=0)
+    assert (narrow.answer, narrow.comparison.scores) == ("identical", 20)
+    assert not narrow.passed_over
 
 
 def test_a_pruned_trial_is_compared_as_far_as_it_went(home: Home) -> None:
@@ -242,6 +265,22 @@ def test_a_replay_that_the_machine_ends_is_no_parting(home: Home) -> None:
     assert not list(home.root.glob(".replay-*"))
 
 
+def test_a_damaged_archive_is_refused_by_its_name(home: Home) -> None:
+    (identity,) = finish(one_trial(home))
+    (archive_events(home.trial(identity), remove_spools=True) or Path()).write_bytes(b"PAR1 not")
+    with pytest.raises(CannotReplay, match=r"its events cannot be read \(.*events\.parquet"):
+        replay_trial(identity, home.root)
+
+
+def test_a_replay_on_another_host_is_left_alone(home: Home) -> None:
+    """Its pid is nobody's here."""
+    (identity,) = finish(one_trial(home, steps=2))
+    theirs = home.root / f".replay-{identity[:8]}-elsewhere.1-99999999-abcdefgh"
+    theirs.mkdir()
+    assert replay_trial(identity, home.root).answer == "identical"
+    assert theirs.exists()
+
+
 def test_an_attempt_that_is_not_there_is_refused_with_those_that_are(home: Home) -> None:
     (identity,) = finish(one_trial(home))
     with pytest.raises(CannotReplay, match=r"no attempt 4\. There are: 0"):
@@ -259,6 +298,16 @@ def test_the_command_answers_by_exit_code_and_json(home: Home, tmp_path: Path) -
     told = json.loads(parted.stdout)
     assert (told["answer"], told["first_parting"]["step"]) == ("parted", 4)
     assert orrery("replay", "none", "--home", home.root, cwd=tmp_path).returncode == 2
+
+
+def test_what_is_kept_outlives_the_next_replay(home: Home, tmp_path: Path) -> None:
+    (identity,) = finish(one_trial(home, steps=2))
+    ran = orrery("replay", identity, "--keep", "--json", "--home", home.root, cwd=tmp_path)
+    assert ran.returncode == 0, ran.stderr
+    kept = Path(json.loads(ran.stdout)["kept"])
+    replay_trial(identity, home.root)
+    assert kept not in collect_garbage(home.root).paths
+    assert (kept / "output.txt").exists()
 
 
 def test_ctrl_c_ends_the_replay_and_removes_its_files(home: Home, tmp_path: Path) -> None:
@@ -303,6 +352,19 @@ def test_nan_equals_nan_and_nothing_else() -> None:
     assert Pair("x", 1, nan, 1.0).difference == float("inf")
     assert Pair("x", 1, None, 0.0).difference == float("inf")
     assert Pair("x", 1, float("inf"), float("inf")).difference == 0
+
+
+def test_zeros_of_two_signs_are_equal_and_not_identical() -> None:
+    signs = Pair("x", 1, 0.0, -0.0)
+    assert (signs.difference, signs.same) == (0, False)
+    found = compare([signs, Pair("x", 2, 0.0, 0.0)], (), (), 0.0)
+    assert (found.answer, found.differing, found.largest) == ("within_tolerance", 1, signs)
+
+
+def test_what_only_an_attempt_with_other_settings_has_is_no_difference() -> None:
+    then, now = {(2, "a"): 2.0}, {(1, "a"): 1.0, (2, "a"): 2.0}
+    found = compare(row_pairs(then, now, {}, None, {(1, "a")}), (), (), 0.0)
+    assert (found.rows, found.answer) == (1, "identical")
 
 
 def test_what_a_cut_off_record_lacks_at_its_end_is_no_difference() -> None:

@@ -20,6 +20,7 @@ from orchestrator.planning import Selection
 from orchestrator.search_list import Learned, Proposal, SearchList
 from orchestrator.searching import proposal_arm
 from orchestrator.watching import Frame, Watcher
+from telemetry import archive_events
 from telemetry.contracts import (
     CounterfactualMatrix,
     DenseTrace,
@@ -325,6 +326,54 @@ def test_a_late_watcher_reads_spools_whole_if_it_looks_once(
         assert watcher.look(whole=True).running[0].step == 99
 
 
+def test_what_a_trial_said_last_is_read_when_it_ends_however_late_the_watcher_is(
+    study: Study, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("orchestrator.watching.spools.AT_ONCE_BYTES", 500)
+    watcher = Watcher(study)
+    with held(study, "plain") as trial:
+        for step in range(100):
+            trial.emitter.metrics({"train/loss": math.nan if step == 99 else 1.0}, step=step)
+        assert watcher.look().notices == ()
+        trial.publish(f1=1.0)
+    assert [n.text for n in watcher.look().notices] == [
+        "plain seed 0: train/loss is nan at step 99"
+    ]
+
+
+def test_what_a_trial_said_last_is_read_from_the_archive_if_its_spools_are_gone(
+    study: Study,
+) -> None:
+    watcher = Watcher(study)
+    with held(study, "plain", ranks=2) as trial:
+        for rank in trial.ranks:
+            rank.metrics({"train/loss": math.inf}, step=0)
+        assert len(watcher.look().notices) == 1
+        trial.ranks[1].metrics({"train/grad_norm": math.nan}, step=1)
+        trial.publish(f1=1.0)
+    archive_events(study.home.trial(trial.trial.identity), remove_spools=True)
+    assert not trial.spool().exists()
+    assert [n.text for n in watcher.look().notices] == [
+        "plain seed 0: train/grad_norm is nan on rank 1 at step 1",
+        "plain seed 0: train/loss is inf at step 0",
+    ]
+
+
+def test_the_gravest_alerts_are_kept_and_stay_in_their_order(study: Study) -> None:
+    watcher = Watcher(study)
+    with held(study, "plain") as trial:
+        trial.emitter.metrics({"train/loss": math.nan}, step=0)
+        for step in range(60):
+            trial.emitter.trace("attention", {}, step=step, reason="entropy")
+        first = watcher.look(whole=True).notices
+        assert len(first) == 50
+        assert [n.level for n in first[:2]] == ["critical", "info"]
+        assert first[1].text == "plain seed 0: dense trace at step 59: entropy"
+        assert watcher.look().notices == first
+        trial.emitter.trace("attention", {}, step=60, reason="entropy")
+        assert watcher.look().notices[1].text == "plain seed 0: dense trace at step 60: entropy"
+
+
 # -- growth ----------------------------------------------------------------------------------------
 
 
@@ -346,13 +395,16 @@ def test_growth_is_compared_with_the_comparators_run_of_the_same_seed_and_says_s
         grow(host.emitter, {1: 60.0, 2: 62.3}, total=100)
         grow(grown.emitter, {1: 61.0, 2: 67.2})
         grown.emitter.snapshot(
-            SlotSnapshot(slot_id="mid", stage="BLENDING", blueprint_id="norm", seed_params=100)
+            SlotSnapshot(slot_id="mid", stage="BLENDING", blueprint_id="norm", seed_params=100),
+            step=2,
         )
         shapley: dict[str, float | None] = {"mid": 0.9}
-        grown.emitter.snapshot(CounterfactualMatrix(epoch=2, slots=["mid"], shapley_values=shapley))
+        grown.emitter.snapshot(
+            CounterfactualMatrix(epoch=2, slots=["mid"], shapley_values=shapley), step=2
+        )
         wait = FactoredAction("WAIT")
         grown.emitter.snapshot(
-            PolicySnapshot(action=wait, heuristic_action=wait, entropy=1.2, value_std=0.4)
+            PolicySnapshot(action=wait, heuristic_action=wait, entropy=1.2, value_std=0.4), step=2
         )
         watcher.look()
         growth = watcher.look().growth
@@ -371,10 +423,28 @@ def test_growth_is_compared_with_the_comparators_run_of_the_same_seed_and_says_s
     assert (after.running, after.accuracy_delta) == (False, growth.accuracy_delta)
 
 
+def test_events_of_a_comparator_that_cannot_be_read_are_an_alert_and_not_the_end(
+    study: Study,
+) -> None:
+    with held(study, "plain") as host, held(study, "better") as grown:
+        grow(host.emitter, {1: 60.0})
+        grow(grown.emitter, {1: 61.0})
+        grown.emitter.snapshot(SlotSnapshot(slot_id="mid", stage="BLENDING"), step=1)
+        host.publish(f1=1.0)
+        folder = study.home.trial(host.trial.identity)
+        (folder / "events.parquet").write_bytes(b"not a Parquet file")
+        frame = Watcher(study).look()
+    assert frame.growth is not None
+    assert frame.growth.accuracy_delta is None
+    (notice,) = frame.notices
+    assert (notice.level, notice.kind) == ("warning", "damaged")
+    assert notice.text.startswith("plain seed 0: its events cannot be read: ")
+
+
 def test_growth_without_a_baseline_has_no_difference(study: Study) -> None:
     with held(study, "better") as grown:
         grow(grown.emitter, {1: 61.0})
-        grown.emitter.snapshot(SlotSnapshot(slot_id="mid", stage="DORMANT"))
+        grown.emitter.snapshot(SlotSnapshot(slot_id="mid", stage="DORMANT"), step=1)
         growth = Watcher(study).look().growth
     assert growth is not None
     assert (growth.accuracy, growth.accuracy_delta, growth.baseline_source) == (61.0, None, None)

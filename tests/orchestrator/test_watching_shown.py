@@ -116,12 +116,13 @@ def test_growth_says_where_its_baseline_comes_from(home: Home) -> None:
         emitter = grown.emitter
         host = HostSnapshot(epoch=47, val_accuracy=67.2, host_params=100, total_params=123)
         emitter.snapshot(HostBaseline(final_host_only_accuracy=62.3))
-        emitter.snapshot(host)
+        emitter.snapshot(host, step=47)
         emitter.snapshot(
             SlotSnapshot(
                 slot_id="late", stage="FOSSILIZED", blueprint_id="norm", seed_params=100,
                 counterfactual_contribution=0.9,
-            )
+            ),
+            step=47,
         )  # fmt: skip
         text = drawn(Watcher(study_of(home)))
     assert "accuracy     67.2 % (+4.9 against the baseline) ✓ not a verdict" in text

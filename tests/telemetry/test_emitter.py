@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import errno
 import logging
+import math
 import os
 import shutil
 import subprocess
@@ -13,9 +14,21 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
-from telemetry import Emitter, Metrics, SpoolReader, TrialRun, Wake, decode, encode, spool_path
+from telemetry import (
+    Emitter,
+    Metrics,
+    SpoolReader,
+    TrialRun,
+    Wake,
+    decode,
+    encode,
+    fold,
+    spool_path,
+)
+from telemetry.contracts import BatchMetrics, HostBaseline, HostSnapshot, SlotSnapshot
 from workloads.contract import TrialEmitter
 
 
@@ -254,3 +267,113 @@ def test_a_log_handler_that_records_events_is_not_locked_out(
     disk.room = 1 << 20
     emitter.close()
     assert steps_of(tmp_path / "rank-0000.jsonl") == [0, 1]
+
+
+def test_a_metric_that_is_text_is_left_out_even_if_it_reads_as_a_number(tmp_path: Path) -> None:
+    path = tmp_path / "rank-0000.jsonl"
+    emitter = Emitter(path, trial="t", attempt=0, interval_s=60)
+    emitter.metrics({"a": "3.5", "b": 2, "c": b"1"}, step=1)  # type: ignore[dict-item]
+    emitter.close()
+    values = [e.payload.values for e in SpoolReader(path).read() if isinstance(e.payload, Metrics)]
+    assert values == [{"b": 2.0}]
+    assert emitter.counters.errors == 2
+
+
+def test_a_contract_that_no_reader_would_take_is_counted_and_not_spooled(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "rank-0000.jsonl"
+    emitter = Emitter(path, trial="t", attempt=0, interval_s=60)
+    wrong: list[Any] = [
+        HostSnapshot(epoch=1.5),  # type: ignore[arg-type]
+        HostSnapshot(epoch=1, host_params=1e6),  # type: ignore[arg-type]
+        HostSnapshot(epoch=1, host_params=np.float32(3.5)),  # type: ignore[arg-type]
+        SlotSnapshot(slot_id="mid", stage="Training"),  # type: ignore[arg-type]
+        BatchMetrics(epoch=1, batch_idx=0),  # a part of a trace
+        None,
+    ]
+    for contract in wrong:
+        emitter.snapshot(contract, step=1)
+    emitter.snapshot(HostSnapshot(epoch=2), step=2)
+    emitter.close()
+    assert emitter.counters.errors == len(wrong)
+    reader = SpoolReader(path)
+    assert [e.kind for e in reader.read()] == ["mark", "host_snapshot", "mark"]
+    assert reader.unreadable == 0
+    assert sum("could not be recorded" in record.message for record in caplog.records) == 1
+
+
+def test_the_numbers_of_arrays_and_tensors_survive_in_a_contract(tmp_path: Path) -> None:
+    import torch
+
+    path = tmp_path / "rank-0000.jsonl"
+    given = HostSnapshot(
+        epoch=np.int64(3),
+        train_loss=np.float32("nan"),  # type: ignore[arg-type]
+        val_loss=torch.tensor(float("inf")),  # type: ignore[arg-type]
+        train_accuracy=-math.inf,
+        seed_grad_norms={"mid": np.float64("nan"), "late": np.float32(0.5)},  # type: ignore[dict-item]
+    )
+    with Emitter(path, trial="t", attempt=0, interval_s=60) as emitter:
+        emitter.snapshot(given, step=1)
+    (read,) = [e.payload for e in SpoolReader(path).read() if isinstance(e.payload, HostSnapshot)]
+    assert math.isnan(read.train_loss or 0.0)
+    assert (read.epoch, read.val_loss, read.train_accuracy) == (3, math.inf, -math.inf)
+    assert math.isnan(read.seed_grad_norms["mid"] or 0.0)
+    assert read.seed_grad_norms["late"] == 0.5
+    assert read.val_accuracy is None
+
+
+def test_a_snapshot_without_a_step_is_counted_and_gives_no_row(
+    trial: TrialRun, emit: Callable[..., Emitter], caplog: pytest.LogCaptureFixture
+) -> None:
+    emitter = emit(trial)
+    for epoch in range(3):
+        emitter.snapshot(HostSnapshot(epoch=epoch, val_loss=1.0 * epoch))
+    emitter.snapshot(HostBaseline(initial_loss=2.0))
+    assert emitter.counters.errors == 3
+    assert fold(trial.path) == []
+    assert [r.message for r in caplog.records if "HostSnapshot needs a step" in r.message]
+    assert len(caplog.records) == 1
+
+
+RECORDS_IN_A_SIGNAL_HANDLER = """
+import signal, sys, time
+from telemetry import Emitter, Metrics, SpoolReader
+from telemetry.contracts import HostSnapshot
+path = sys.argv[1]
+emitter = Emitter(path, trial="t", attempt=0, interval_s=60)
+within = 0
+
+def record(number, frame):
+    global within
+    within += 1
+    kind = (emitter.metrics, emitter.trace)[within % 2]
+    kind(*(({"handler": 1.0 * within},) if within % 2 == 0 else ("h", {"n": within})), step=-within)
+
+signal.signal(signal.SIGALRM, record)
+signal.setitimer(signal.ITIMER_REAL, 0.0002, 0.0002)
+made, end = 0, time.monotonic() + 20
+while within < 3000 and time.monotonic() < end:
+    emitter.metrics({"loss": 1.0 * made}, step=made)
+    emitter.snapshot(HostSnapshot(epoch=made, val_loss=1.0 * made), step=made)
+    made += 1
+signal.setitimer(signal.ITIMER_REAL, 0)
+emitter.close()
+events = list(SpoolReader(path).read(1 << 30))
+assert sorted(e.seq for e in events) == list(range(2 + 2 * made + within))
+assert emitter.counters.errors == 0
+for event in events:
+    if isinstance(event.payload, Metrics):
+        ((key, value),) = event.payload.values.items()
+        assert value == (event.step if key == "loss" else -event.step), event
+assert within > 100, within
+"""
+
+
+def test_a_signal_handler_that_records_at_any_moment_takes_a_number_of_its_own(
+    tmp_path: Path,
+) -> None:
+    command = [sys.executable, "-c", RECORDS_IN_A_SIGNAL_HANDLER, str(tmp_path / "spool.jsonl")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+    assert done.returncode == 0, done.stderr

@@ -6,6 +6,9 @@ import importlib.util
 import io
 import json
 import math
+import subprocess
+import sys
+import textwrap
 import tracemalloc
 from pathlib import Path
 
@@ -126,6 +129,29 @@ def test_memory_does_not_grow_with_the_number_of_events(tmp_path: Path) -> None:
         peaks.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
     assert peaks[1] < 1.5 * peaks[0] + 10 * 2**20
+
+
+def test_memory_does_not_grow_with_the_size_of_the_traces(tmp_path: Path) -> None:
+    code = """
+        import resource, sys
+        from pathlib import Path
+        from telemetry import Emitter, parquet, spool_path
+        from telemetry.export import TIERS, ExportTrial, write_parquet
+        parquet.GROUP_BYTES = 8 * 2**20
+        folder, traces = Path(sys.argv[1]), int(sys.argv[2])
+        with Emitter(spool_path(folder / "attempt-0000", 0), trial="t", attempt=0) as emitter:
+            for step in range(traces):
+                emitter.trace("dense", {"text": "x" * 200_000}, step=step)
+        with (folder / "out.parquet").open("wb") as file:
+            write_parquet([ExportTrial(folder)], file, TIERS, lambda rows: None)
+        print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+    """
+
+    def peak_mib(traces: int) -> float:
+        words = [sys.executable, "-c", textwrap.dedent(code), str(tmp_path / f"t{traces}")]
+        return float(subprocess.run([*words, str(traces)], capture_output=True, check=True).stdout)
+
+    assert peak_mib(800) < peak_mib(200) + 60  # the others take 115 MiB as text alone
 
 
 def test_the_documented_tables_are_those_of_the_code() -> None:

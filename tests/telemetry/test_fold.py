@@ -3,7 +3,6 @@ from __future__ import annotations
 import errno
 import math
 import os
-import time
 from collections.abc import Callable
 
 import pytest
@@ -239,11 +238,12 @@ def test_a_silent_rank_is_told_once_and_not_waited_for_until_it_speaks(
     trial: TrialRun, emit: Emit, caplog: pytest.LogCaptureFixture
 ) -> None:
     ranks = [emit(trial, rank=rank, ranks=2) for rank in (0, 1)]
-    folding = TrialFold(trial.path, rank_timeout_s=0.5)
+    now = [0.0]
+    folding = TrialFold(trial.path, rank_timeout_s=100, clock=lambda: now[0])
     ranks[0].metrics({"a": 1.0}, step=1)
     assert folding.fold() == []
     assert folding.silent == 0
-    time.sleep(0.6)
+    now[0] = 101.0
     assert table(folding.fold()) == {("a", 1): 1.0}
     assert folding.silent == 1
     ranks[0].metrics({"a": 2.0}, step=2)
@@ -270,3 +270,75 @@ def test_metrics_by_seconds_say_nothing_of_training_steps(trial: TrialRun, emit:
         "sys/memory_rss_mib",
         "sys/memory_rss_mib/spread",
     }
+
+
+def test_a_trial_with_a_dead_rank_is_folded_from_cold_without_keeping_its_steps(
+    trial: TrialRun, emit: Emit
+) -> None:
+    living, dead = (emit(trial, rank=rank, ranks=2, interval_s=60) for rank in (0, 1))
+    for step in range(8_000):
+        living.metrics({"a": 1.0}, step=step)
+        if step < 10:
+            dead.metrics({"a": 3.0}, step=step)
+    folding = TrialFold(trial.path, rank_timeout_s=1e9, waiting_readings=1_000)
+    rows, most, passes = folding.fold(limit_bytes=20_000), folding.waiting, 1
+    while folding.behind:
+        rows += folding.fold(limit_bytes=20_000)
+        most, passes = max(most, folding.waiting), passes + 1
+    assert passes > 20
+    assert most < 1_000 + 1_000  # and what one pass reads
+    assert folding.silent == 1
+    rows += folding.fold(ended=True)
+    found = table(rows)
+    assert [found["a", step] for step in range(8_000)] == [2.0] * 10 + [1.0] * 7_990
+    assert folding.waiting == 0
+
+
+def test_a_rank_whose_events_are_larger_is_waited_for_however_far_the_others_are_ahead(
+    trial: TrialRun, emit: Emit
+) -> None:
+    for rank in (0, 1):
+        emitter = emit(trial, rank=rank, ranks=2, interval_s=60)
+        for step in range(600):
+            if rank == 0:
+                emitter.trace("dense", {"text": "x" * 2_000}, step=step)
+            emitter.metrics({"a": 1.0 * rank}, step=step)
+    folding = TrialFold(trial.path, rank_timeout_s=-1, waiting_readings=200)
+    rows, most = folding.fold(limit_bytes=20_000), folding.waiting
+    while folding.behind:
+        rows += folding.fold(limit_bytes=20_000)
+        most = max(most, folding.waiting)
+    assert {row.value for row in rows if row.key == "a"} == {0.5}
+    assert sum(row.key == "a" for row in rows) == 600
+    assert most < 200 + 600
+
+
+def test_a_row_log_that_is_removed_under_a_fold_is_written_again_whole(
+    trial: TrialRun, emit: Emit
+) -> None:
+    emitter = emit(trial)
+    folding = TrialFold(trial.path)
+    for step in range(5):
+        emitter.metrics({"a": 1.0 * step}, step=step)
+    folding.fold()
+    log = trial.path / "rows.jsonl"
+    before, generation = log.read_bytes(), folding.log.generation()
+    log.unlink()
+    emitter.metrics({"a": 5.0}, step=5)
+    folding.fold()
+    assert log.read_bytes().startswith(before)
+    assert b"\0" not in log.read_bytes()
+    assert table(RowLog(trial.path).read(0)[0]) == {("a", step): 1.0 * step for step in range(6)}
+    assert folding.log.generation() != generation
+    assert folding.fold() == []
+
+
+def test_values_without_a_step_have_no_row(trial: TrialRun) -> None:
+    from telemetry.contracts import HostSnapshot
+
+    lines = [
+        encode(Event(2, "t", 0, 0, epoch, 1, HostSnapshot(epoch=epoch, val_loss=1.0))) + b"\n"
+        for epoch in range(3)
+    ]
+    write_spool(trial, 0, 1, *lines, line(0, 2, 7, a=1.0), closed=True)
+    assert table(fold(trial.path, ended=True)) == {("a", 7): 1.0}

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import shutil
 import sqlite3
+import subprocess
+import sys
 from contextlib import closing
 from pathlib import Path
 
 import pytest
 
-from telemetry import MlflowSink
+from telemetry import MlflowSink, StudyRun
 from telemetry.sinks import mlflow_schema
 
 
@@ -68,3 +70,64 @@ def test_a_file_that_is_no_database_is_set_aside(tmp_path: Path) -> None:
     database = tmp_path / "mlflow.db"
     database.write_bytes(b"not a database, but long enough to look at" * 10)
     assert not mlflow_schema.is_whole(database)
+
+
+@pytest.mark.parametrize("name", ["a#b", "a?b", "a%41b", "a b"])
+def test_a_home_of_any_name_keeps_its_database(
+    name: str, empty_store: Path, tmp_path: Path
+) -> None:
+    database = tmp_path / name / "mlflow.db"
+    database.parent.mkdir()
+    shutil.copy(empty_store, database)
+    sink = MlflowSink(f"sqlite:///{database}")
+    before, made = database.stat().st_ino, sink.store_id()
+    assert not made.endswith("#none")
+    sink.prepare()
+    sink.write_study(StudyRun("sweep", "sweep-1"))
+    assert sink.store_id() == made
+    assert database.stat().st_ino == before
+    with closing(sqlite3.connect(database)) as connection:
+        assert connection.execute("SELECT count(*) FROM runs").fetchone() == (1,)
+
+
+def test_a_database_that_cannot_be_looked_at_is_not_set_aside(
+    empty_store: Path, tmp_path: Path
+) -> None:
+    """The process is out of file descriptors."""
+    database = tmp_path / "mlflow.db"
+    shutil.copy(empty_store, database)
+    code = """
+import os, resource, sqlite3, sys
+from pathlib import Path
+from telemetry.sinks import mlflow_schema
+from telemetry import MlflowSink, SinkUnavailableError
+database, sink = Path(sys.argv[1]), MlflowSink("sqlite:///" + sys.argv[1])
+sink.store_id()
+resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))
+held = []
+try:
+    while True:
+        held.append(os.open("/dev/null", os.O_RDONLY))
+except OSError:
+    pass
+for look, refusal in (
+    (lambda: mlflow_schema.make_whole(database), sqlite3.OperationalError),
+    (sink.store_id, SinkUnavailableError),
+):
+    try:
+        look()
+    except refusal:
+        continue
+    os._exit(3)
+os._exit(0)
+"""
+    done = subprocess.run([sys.executable, "-c", code, str(database)])
+    assert done.returncode == 0
+    assert not list(tmp_path.glob("*damaged*"))
+    assert mlflow_schema.is_whole(database)
+
+
+def test_a_store_that_was_never_made_is_named_so(tmp_path: Path) -> None:
+    assert MlflowSink(f"sqlite:///{tmp_path / 'mlflow.db'}").store_id().endswith("#none")
+    (tmp_path / "mlflow.db").write_bytes(b"not a database, but long enough to look at" * 10)
+    assert MlflowSink(f"sqlite:///{tmp_path / 'mlflow.db'}").store_id().endswith("#none")

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+import os
 import subprocess
 import sys
 import textwrap
@@ -21,6 +22,7 @@ from telemetry import (
     rebuild_rows,
     spools_of,
 )
+from telemetry.parquet import events_in_order
 
 Emit = Callable[..., Emitter]
 
@@ -174,3 +176,99 @@ def test_rows_that_are_still_logged_stay_when_the_others_are_rebuilt(
     assert rebuild_rows(trial.path) == 4
     assert logged(trial) == before
     assert log.read_bytes().startswith(first)
+
+
+def test_a_trial_that_is_archived_while_it_is_read_is_read_to_its_end(
+    trial: TrialRun, emit: Emit
+) -> None:
+    for rank in range(3):
+        emitter = emit(trial, rank=rank, ranks=3)
+        for step in range(12_000):
+            emitter.metrics({"a": 1.0 * step}, step=step)
+        emitter.close()
+    assert spools_of(trial.path)[0].path.stat().st_size > 1 << 20  # is not read in one go
+    reading = events_in_order(trial.path)
+    found = [next(reading) for _ in range(5)]
+    archive_events(trial.path, remove_spools=True)
+    assert spools_of(trial.path) == []
+    found += reading
+    places = [(event.rank, event.seq) for event in found]
+    assert places == [(rank, seq) for rank in range(3) for seq in range(12_002)]
+
+
+def test_a_spool_with_a_line_that_is_not_read_stays_when_it_is_archived(
+    trial: TrialRun, emit: Emit, caplog: pytest.LogCaptureFixture
+) -> None:
+    for attempt in (0, 1):
+        fill(trial, emit, attempt).close()
+    newer = spools_of(trial.path)[1].path
+    lines = newer.read_bytes().splitlines(keepends=True)
+    newer.write_bytes(b"".join([*lines[:2], b'{"v":99,"new":"fact"}\n', *lines[2:]]))
+    path = archive_events(trial.path, remove_spools=True)
+    assert path is not None
+    assert [spool.attempt for spool in spools_of(trial.path)] == [1]
+    assert len(list(read_events(path))) == 10
+    assert "1 of its lines" in caplog.text
+
+
+def test_spools_go_only_after_the_disk_has_the_file(
+    trial: TrialRun, emit: Emit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(trial, emit, 0).close()
+    order: list[str] = []
+    fsync, replace, unlink = os.fsync, os.replace, Path.unlink
+
+    def told(handle: int) -> None:
+        order.append(f"synced {Path(os.readlink(f'/proc/self/fd/{handle}')).name}")
+        fsync(handle)
+
+    def replaced(source: Path, target: Path) -> None:
+        order.append(f"replaced {Path(target).name}")
+        replace(source, target)
+
+    def removed(path: Path, missing_ok: bool = False) -> None:
+        if path.suffix == ".jsonl":
+            order.append(f"removed {path.name}")
+        unlink(path, missing_ok=missing_ok)
+
+    monkeypatch.setattr(os, "fsync", told)
+    monkeypatch.setattr(os, "replace", replaced)
+    monkeypatch.setattr(Path, "unlink", removed)
+    archive_events(trial.path, remove_spools=True)
+    assert order == [
+        f"synced .events.parquet.{os.getpid()}.tmp",
+        "replaced events.parquet",
+        f"synced {trial.path.name}",
+        "synced rows.jsonl",
+        "removed rank-0000.jsonl",
+    ]
+
+
+@pytest.mark.parametrize("damage", ["cut", "overwritten", "empty", "page"])
+def test_a_damaged_file_is_named_and_is_an_error_of_a_file(
+    trial: TrialRun, emit: Emit, damage: str
+) -> None:
+    emitter = emit(trial)
+    for step in range(500):
+        emitter.metrics({"a": math.sin(step)}, step=step)
+    emitter.close()
+    path = archive_events(trial.path, remove_spools=True)
+    assert path is not None
+    whole = path.read_bytes()
+    middle = b"\xa5" * 3000
+    path.write_bytes(
+        {
+            "cut": whole[: len(whole) // 2],
+            "overwritten": b"not a parquet file" * 100,
+            "empty": b"",
+            "page": whole[:2000] + middle + whole[2000 + len(middle) :],
+        }[damage]
+    )
+    with pytest.raises(OSError, match=r"events\.parquet' is damaged .* Put a copy of it back"):
+        list(read_events(path))
+    with pytest.raises(OSError, match=r"events\.parquet' is damaged"):
+        list(events_in_order(trial.path))
+    fill(trial, emit, 1).close()
+    with pytest.raises(OSError, match=r"events\.parquet' is damaged"):
+        archive_events(trial.path, remove_spools=True)
+    assert len(spools_of(trial.path)) == 1

@@ -21,10 +21,13 @@ from telemetry import (
     SinkUnavailableError,
     StudyRun,
     TrialEnd,
+    TrialFold,
     TrialPublication,
     TrialRun,
     publish_study,
+    rebuild_rows,
     run_ids,
+    spool_path,
 )
 from telemetry.filesystem import locked
 
@@ -265,6 +268,48 @@ def test_a_run_that_was_deleted_is_made_again_with_all_its_rows(
     assert len(client.get_metric_history(run_id, "a")) == 2
 
 
+def test_a_run_whose_rows_were_made_anew_is_made_anew(
+    sink: MlflowSink, store: Any, study: StudyRun, trial: TrialRun, end: TrialEnd, emit: Emit
+) -> None:
+    """Rank 1 reports after its step was given without it: made anew, the step has both ranks."""
+    first, late = emit(trial, ranks=2), emit(trial, rank=1, ranks=2)
+    first.metrics({"a": 1.0}, step=1)
+    live = TrialPublication(study, trial, sink.store_id())
+    live.fold = TrialFold(trial.folder, rank_timeout_s=0.0)
+    live.gather()
+    live.write(sink)
+    assert [row[:3] for row in store.rows()] == [("a", 1, 1.0)]
+    late.metrics({"a": 3.0}, step=1)
+    for emitter in (first, late):
+        emitter.close()
+    publish_study(study, [(trial, end)], sink, archive=True)
+    before = run_ids(study, [trial], sink)[trial.identity]
+
+    made = set()
+    for _ in range(2):  # lost twice, it is made anew to the same
+        (trial.path / "rows.jsonl").unlink()
+        rebuild_rows(trial.path)
+        for publisher in (sink, MlflowSink(sink.tracking_uri)):
+            assert publish_study(study, [(trial, end)], publisher, afresh=True).left == {}
+        made |= {run_ids(study, [trial], sink)[trial.identity]}
+    client = MlflowClient(sink.tracking_uri)
+    (now,) = made
+    assert [(m.step, m.value) for m in client.get_metric_history(now, "a")] == [(1, 2.0)]
+    assert client.get_run(now).info.status == "FINISHED"
+    assert client.get_run(before).info.lifecycle_stage == "deleted"
+
+
+def test_rows_of_one_rank_made_anew_leave_their_run(
+    sink: MlflowSink, store: Any, study: StudyRun, trial: TrialRun, end: TrialEnd, emit: Emit
+) -> None:
+    emit(trial).metrics({"a": 1.0}, step=1)
+    publish_study(study, [(trial, end)], sink, archive=True)
+    rows, runs = store.rows(), run_ids(study, [trial], sink)
+    (trial.path / "rows.jsonl").unlink()
+    publish_study(study, [(trial, end)], sink, afresh=True)
+    assert (store.rows(), run_ids(study, [trial], sink)) == (rows, runs)
+
+
 def test_long_and_odd_names_do_not_break_a_run(
     sink: MlflowSink, store: Any, study: StudyRun, trial: TrialRun, end: TrialEnd, emit: Emit
 ) -> None:
@@ -325,3 +370,60 @@ def test_a_patient_sink_retries_within_its_patience() -> None:
     with pytest.raises(SinkUnavailableError):
         patient.prepare()
     assert absent.calls == 4  # at 0, 0.5, 1.5 and 3.5 s
+
+
+def test_a_row_log_that_was_made_anew_is_sent_from_its_start(
+    sink: MlflowSink, study: StudyRun, trial: TrialRun, end: TrialEnd, emit: Emit
+) -> None:
+    emitter = emit(trial)
+    for step in range(100):
+        emitter.metrics({"a/long/name": 0.1 * step}, step=step)
+    assert publish_study(study, [(trial, None)], sink).rows == 100
+    emitter.close()
+    spool_path(trial.path / "attempt-0000", 0).unlink()
+    (trial.path / "rows.jsonl").unlink()
+    late = emit(trial, 1)
+    for step in range(100, 130):
+        late.metrics({"b": 1.0}, step=step)
+    late.close()
+    report = publish_study(study, [(trial, end)], MlflowSink(sink.tracking_uri))
+    assert report.rows == 30 + 2
+    run_id = run_ids(study, [trial], sink)[trial.identity]
+    history = MlflowClient(sink.tracking_uri).get_metric_history(run_id, "b")
+    assert [metric.step for metric in history] == list(range(100, 130))
+
+
+def test_a_log_that_is_lost_while_it_is_published_is_sent_again_without_a_second_row(
+    sink: MlflowSink, store: Any, study: StudyRun, trial: TrialRun, end: TrialEnd, emit: Emit
+) -> None:
+    emitter = emit(trial)
+    sink.prepare()
+    live = TrialPublication(study, trial, sink.store_id())
+    for step in range(10):
+        emitter.metrics({"a": 0.1 * step}, step=step)
+    live.gather()
+    live.write(sink)
+    (trial.path / "rows.jsonl").unlink()
+    for step in range(10, 15):
+        emitter.metrics({"a": 0.1 * step}, step=step)
+    live.end = end
+    live.gather()
+    live.write(sink)
+    assert live.complete
+    assert [row[:2] for row in store.rows() if row[0] == "a"] == [("a", step) for step in range(15)]
+
+
+def test_a_trial_with_a_damaged_archive_does_not_keep_the_others(
+    sink: MlflowSink, study: StudyRun, trial: TrialRun, end: TrialEnd, emit: Emit
+) -> None:
+    folder = trial.path.with_name("feed5609b1d2e7f0")
+    folder.mkdir()
+    other = msgspec.structs.replace(trial, identity=folder.name, folder=str(folder), replicate=1)
+    for each in (trial, other):
+        emit(each).metrics({"a": 1.0}, step=1)
+        emit(each).close()
+    (trial.path / "events.parquet").write_bytes(b"PAR1 damaged")
+    report = publish_study(study, [(trial, end), (other, end)], sink, archive=True)
+    assert list(report.left) == [trial.identity]
+    assert "events.parquet' is damaged" in report.left[trial.identity]
+    assert set(run_ids(study, [trial, other], sink)) == {other.identity}

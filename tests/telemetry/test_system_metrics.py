@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -24,7 +25,19 @@ from telemetry.system_metrics import (
     SystemMetrics,
 )
 
-SPIN = "import time; end = time.monotonic() + {seconds}\nwhile time.monotonic() < end: pass"
+SPIN = "import time\nwhile time.process_time() < {seconds}: pass"
+"""Takes so many seconds of CPU time, however long they take."""
+SPIN_AND_STAY = SPIN + "\nprint('spun', flush=True)\ninput()"
+
+
+@dataclass
+class Clock:
+    """The time of day as a test tells it; the sampler's thread finds nothing due."""
+
+    now_s: float = 1e12
+
+    def __call__(self) -> float:
+        return self.now_s
 
 
 def emitter_in(folder: Path, rank: int = 0, ranks: int = 1, attempt: int = 0) -> Emitter:
@@ -67,15 +80,15 @@ def test_work_of_the_trial_and_its_children_is_counted_and_what_was_before_is_no
     tmp_path: Path,
 ) -> None:
     subprocess.run([sys.executable, "-c", SPIN.format(seconds=1.5)], check=True)
-    started_s = time.time()
-    with emitter_in(tmp_path) as emitter, SystemMetrics(emitter, started_s):
+    clock = Clock()
+    with emitter_in(tmp_path) as emitter, SystemMetrics(emitter, clock.now_s, clock=clock):
         (tmp_path / "written").write_bytes(os.urandom(2**20))
-        subprocess.run([sys.executable, "-c", SPIN.format(seconds=1.5)], check=True)
-    elapsed_s = time.time() - started_s
+        subprocess.run([sys.executable, "-c", SPIN.format(seconds=0.4)], check=True)
+        clock.now_s += 4.0
     ((step, values),) = samples(tmp_path).items()
     assert step == 10
-    cpu_s = (values[CPU_PERCENT] or 0.0) / 100 * elapsed_s
-    assert 0.2 < cpu_s < elapsed_s + 0.5  # this process has spent more than that before
+    cpu_s = (values[CPU_PERCENT] or 0.0) / 100 * 4.0
+    assert 0.38 < cpu_s < 1.4  # this process has waited for a child that spent more than that
     assert 1 < (values[MEMORY_MIB] or 0.0) < 100_000
     assert READ_MIB not in values or 0.0 <= (values[READ_MIB] or 0.0) < 1000
     assert WRITE_MIB not in values or 0.0 <= (values[WRITE_MIB] or 0.0) < 1000
@@ -84,25 +97,69 @@ def test_work_of_the_trial_and_its_children_is_counted_and_what_was_before_is_no
 def test_steps_are_seconds_since_the_first_attempt_on_a_grid_and_never_rewind(
     tmp_path: Path,
 ) -> None:
-    first_s = time.time() - 123.4  # an attempt before this one ran for two minutes
-    with emitter_in(tmp_path, attempt=1) as emitter, SystemMetrics(emitter, first_s, 1.0):
-        child = subprocess.Popen([sys.executable, "-c", SPIN.format(seconds=2.5)])
-        time.sleep(3.2)
-        child.wait()
-    found = samples(tmp_path, attempt=1)
-    assert max(values[CPU_PERCENT] or 0.0 for values in found.values()) < 400
-    assert (found[min(found)][CPU_PERCENT] or 0.0) > 10, "a child that still runs counts"
-    steps = sorted(found)
-    assert steps[0] >= 124
-    assert all(step < 140 for step in steps)
-    assert len(steps) == len(set(steps)) >= 2
+    clock = Clock()
+    first_s = clock.now_s - 123.4  # an attempt before this one ran for two minutes
+    with (
+        emitter_in(tmp_path, attempt=1) as emitter,
+        SystemMetrics(emitter, first_s, clock=clock) as metrics,
+    ):
+        for seconds in (5.0, 3.0, 1.7, 0.2, 9.9, -15.0, 30.5):
+            clock.now_s += seconds
+            metrics.sample()
+        clock.now_s += 2.0
+    # 128.4, 131.4, 133.1, 133.3, 143.2, back to 128.2, 158.7; the end at 160.7
+    assert list(samples(tmp_path, attempt=1)) == [140, 150, 170]
+
+
+def test_an_attempt_does_not_tell_of_the_interval_in_which_the_one_before_ended(
+    tmp_path: Path,
+) -> None:
+    clock = Clock()
+    first_s = clock.now_s
+    for attempt in (0, 1):  # it ends after 14 s, and is taken up again a second later
+        with (
+            emitter_in(tmp_path, attempt=attempt) as emitter,
+            SystemMetrics(emitter, first_s, clock=clock) as metrics,
+        ):
+            for _ in range(14):
+                clock.now_s += 1.0
+                metrics.sample()
+        clock.now_s += 1.0
+    assert list(samples(tmp_path, attempt=0)) == [10, 20]
+    assert list(samples(tmp_path, attempt=1)) == [30]
+    rows = [row for row in fold(tmp_path, ended=True) if row.key == CPU_PERCENT]
+    assert [(row.attempt, row.step) for row in rows] == [(0, 10), (0, 20), (1, 30)]
+
+
+def test_a_child_that_still_runs_counts(tmp_path: Path) -> None:
+    clock = Clock()
+    with (
+        emitter_in(tmp_path) as emitter,
+        SystemMetrics(emitter, clock.now_s, clock=clock) as metrics,
+    ):
+        child = subprocess.Popen(
+            [sys.executable, "-c", SPIN_AND_STAY.format(seconds=0.4)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+        )
+        assert child.stdout is not None
+        child.stdout.readline()
+        clock.now_s += 10.0
+        metrics.sample()
+        child.communicate(b"\n")
+    ((_, values),) = samples(tmp_path).items()
+    assert (values[CPU_PERCENT] or 0.0) > 3.8
 
 
 def test_ranks_meet_on_the_grid_and_are_summed(tmp_path: Path) -> None:
-    started_s = time.time()
+    clock = Clock()
+    started_s = clock.now_s
     for rank in range(2):
-        with emitter_in(tmp_path, rank, 2) as emitter, SystemMetrics(emitter, started_s):
-            time.sleep(1.1)
+        with (
+            emitter_in(tmp_path, rank, 2) as emitter,
+            SystemMetrics(emitter, started_s, clock=clock),
+        ):
+            clock.now_s += 1.1
     rows = {row.key: row for row in fold(tmp_path, ended=True)}
     each = [samples(tmp_path, rank)[10][MEMORY_MIB] or 0.0 for rank in range(2)]
     assert rows[MEMORY_MIB].value == pytest.approx(sum(each))
@@ -116,8 +173,9 @@ def test_what_the_machine_does_not_tell_has_no_row(
     monkeypatch.setattr(
         "telemetry.system_metrics.gpu_use", lambda pids, since: GpuUse(memory_mib=512.0)
     )
-    with emitter_in(tmp_path) as emitter, SystemMetrics(emitter, time.time()):
-        time.sleep(1.1)
+    clock = Clock()
+    with emitter_in(tmp_path) as emitter, SystemMetrics(emitter, clock.now_s, clock=clock):
+        clock.now_s += 1.1
     (values,) = samples(tmp_path).values()
     assert values[GPU_MEMORY_MIB] == 512.0
     assert None not in values.values()
@@ -131,8 +189,12 @@ def test_trouble_ends_the_metrics_and_not_the_training(
         raise RuntimeError("the driver went away")
 
     monkeypatch.setattr("telemetry.system_metrics.gpu_use", broken)
-    with emitter_in(tmp_path) as emitter, SystemMetrics(emitter, time.time()) as metrics:
-        time.sleep(1.1)
+    clock = Clock()
+    with (
+        emitter_in(tmp_path) as emitter,
+        SystemMetrics(emitter, clock.now_s, clock=clock) as metrics,
+    ):
+        clock.now_s += 11.0
         metrics.sample()
     assert samples(tmp_path) == {}
     assert metrics.due_s == math.inf

@@ -439,3 +439,16 @@ def test_importing_verdicts_loads_no_numbers_library() -> None:
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
 
     assert out.stdout.strip() == "[]"
+
+
+def test_trials_of_different_numbers_of_ranks_are_said_to_be_mixed() -> None:
+    arms = [
+        replace(
+            arm,
+            replicates=tuple(
+                replace(one, ranks=2 if arm.arm == "a" else 1) for one in arm.replicates
+            ),
+        )
+        for arm in make_study({"a": 9.0})
+    ]
+    assert judge(make_rule(), arms).mixed == ("trials differ in number of ranks (1, 2)",)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import pytest
 
-from telemetry import Event, Mark, Metrics, Trace
+from telemetry import Emitter, Event, Mark, Metrics, SpoolReader, Trace, spool_path
 from telemetry.analytics import RunningAverage, TrainingAnalytics, Trajectory
 from telemetry.contracts import DenseTrace, PolicySnapshot
+from telemetry.dense import DenseRecorder
 from telemetry.events import VERSION, Payload
 
 
@@ -136,6 +138,15 @@ def test_a_rank_that_closed_in_order_is_not_silent() -> None:
     assert seen.training_health().silent_ranks == ()
 
 
+def test_the_end_of_a_rank_that_said_nothing_else_is_taken_in() -> None:
+    seen = TrainingAnalytics()
+    seen.feed(metrics(1, 1, 0.0, loss=1.0))
+    seen.feed(Mark("closed"))  # of rank 0
+    seen.feed(metrics(1, 9, 1000.0, loss=1.0))
+    assert seen.ranks.count == 2
+    assert seen.training_health().silent_ranks == ()
+
+
 def test_the_slowest_rank_is_the_last_to_reach_the_step_they_share() -> None:
     seen = TrainingAnalytics()
     for rank, late_s in ((0, 0.0), (1, 2.5), (2, 0.5)):
@@ -164,11 +175,10 @@ def test_thinned_and_held_events_are_told() -> None:
     assert [a.kind for a in report.alerts] == ["thinned", "held"]
 
 
-def test_dense_traces_are_told_with_what_set_them_off_but_not_those_that_were_asked_for() -> None:
+def test_dense_traces_are_told_with_what_set_them_off() -> None:
     seen = TrainingAnalytics()
-    for reason in ("force_dense", "loss_spike:3.2x,gate_failure:mid"):
-        trace = DenseTrace(trigger_reason=reason, window_start_epoch=3, window_end_epoch=5)
-        seen.feed(trace)
+    reason = "loss_spike:3.2x,gate_failure:mid"
+    seen.feed(DenseTrace(trigger_reason=reason, window_start_epoch=3, window_end_epoch=5))
     seen.feed(Trace("attention", "entropy"), step=9)
     texts = [alert.text for alert in seen.training_health().alerts]
     assert texts == [
@@ -177,11 +187,31 @@ def test_dense_traces_are_told_with_what_set_them_off_but_not_those_that_were_as
     ]
 
 
-def test_alerts_are_bounded() -> None:
+def test_traces_that_were_asked_for_are_no_alerts(tmp_path: Path) -> None:
+    path = spool_path(tmp_path / "attempt-0000", 0)
+    with (
+        Emitter(path, trial="t", attempt=0) as emitter,
+        DenseRecorder(emitter, "research") as recorder,
+    ):
+        for step in range(40):
+            loss = 5.0 if step == 25 else 1.0
+            recorder.batch(step=step, epoch=1 + step // 10, batch_idx=step % 10, loss=loss)
     seen = TrainingAnalytics()
+    seen.feed_all(SpoolReader(path).read())
+    assert sum(isinstance(e.payload, DenseTrace) for e in SpoolReader(path).read()) == 4
+    texts = [alert.text for alert in seen.training_health().alerts]
+    assert texts == ["dense trace from epoch 3: forced,loss_spike:5.0x"]
+
+
+def test_alerts_are_bounded_and_the_grave_ones_stay() -> None:
+    seen = TrainingAnalytics()
+    seen.feed(metrics(0, 1, 0.0, loss=math.nan))
     for step in range(500):
         seen.feed(Trace("t", "x"), step=step)
-    assert len(seen.training_health().alerts) == 100
+    alerts = seen.training_health().alerts
+    assert len(alerts) == 100
+    assert (alerts[0].level, alerts[0].kind) == ("critical", "nonfinite")
+    assert [alert.step for alert in alerts[1:]] == list(range(401, 500))
 
 
 # -- averages -------------------------------------------------------------------------------------

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import sys
+import tracemalloc
 from pathlib import Path
+from random import Random
 
 import pytest
 
@@ -238,6 +240,25 @@ def test_events_that_are_archived_and_still_spooled_count_once(tmp_path: Path) -
     before = analytics_of(tmp_path).events
     archive_events(tmp_path, remove_spools=False)
     assert analytics_of(tmp_path).events == before
+
+
+def test_dense_traces_of_many_megabytes_are_read_in_little_memory(tmp_path: Path) -> None:
+    random = Random(0)
+    with Emitter(spool_path(tmp_path / "attempt-0000", 0), trial="t", attempt=0) as emitter:
+        for step in range(400):
+            emitter.trace("dense", {"bytes": random.randbytes(25_000).hex()}, step=step)
+    sources = []
+    for archived in (False, True):
+        if archived:
+            archive_events(tmp_path, remove_spools=True)
+        tracemalloc.start()
+        try:
+            seen = analytics_of(tmp_path)
+            sources.append(tracemalloc.get_traced_memory()[1] / 2**20)
+        finally:
+            tracemalloc.stop()
+        assert seen.traces[-1].step == 399
+    assert max(sources) < 10, f"MiB at most, from spool and archive: {sources}"
 
 
 def test_analytics_load_no_heavy_library() -> None:

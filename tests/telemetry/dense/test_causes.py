@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 import math
+import tracemalloc
 from collections.abc import Callable, Iterator
+from cProfile import Profile
 from pathlib import Path
 
 from telemetry import Emitter, Event, archive_events, spool_path
-from telemetry.contracts import BatchMetrics
+from telemetry.contracts import BatchMetrics, DenseTrace
 from telemetry.dense import DenseRecorder, Mode
 from telemetry.dense.causes import first_changes, root_causes
+from telemetry.events import VERSION
 from telemetry.parquet import events_in_order
 
 
@@ -112,6 +115,47 @@ def test_a_window_whose_process_was_killed_is_named_all_the_same(tmp_path: Path)
     (cause,) = root_causes(events(tmp_path))
     assert (cause.step, cause.batches, cause.first) == (35, 0, None)
     assert "ended before the trace was written" in cause.text()
+
+
+def traces(count: int) -> Iterator[Event]:
+    """A trace of 60 batches each; the loss spikes in the last of them."""
+    for number in range(count):
+        first = 60 * number
+        batches = [
+            BatchMetrics(epoch=number, batch_idx=i, step=first + i, loss=9.0 if i == 59 else 1.0)
+            for i in range(60)
+        ]
+        trace = DenseTrace(
+            trigger_reason="loss_spike:9.0x",
+            trigger_step=first + 59,
+            window_start_epoch=number,
+            window_end_epoch=number,
+            batch_metrics=batches,
+        )
+        yield Event(VERSION, "4c54", 0, 0, number, 0, trace, first + 59)
+
+
+def test_many_traces_cost_as_often_what_one_costs() -> None:
+    def calls(count: int) -> int:
+        events = list(traces(count))
+        profile = Profile()
+        causes = profile.runcall(root_causes, events)
+        assert [cause.first[0].what for cause in causes if cause.first] == ["loss"] * count
+        return sum(entry.callcount for entry in profile.getstats())
+
+    assert calls(80) < 5 * calls(20)
+
+
+def test_of_many_traces_no_more_is_kept_than_a_trigger_looks_back_on() -> None:
+    def mib(count: int) -> float:
+        tracemalloc.start()
+        try:
+            assert len(root_causes(traces(count))) == count
+            return tracemalloc.get_traced_memory()[1] / 2**20
+        finally:
+            tracemalloc.stop()
+
+    assert mib(120) < 2 * mib(20)
 
 
 def test_training_that_went_well_has_no_cause(tmp_path: Path) -> None:

@@ -16,7 +16,8 @@ from torch import nn
 from telemetry import Emitter, Event, Trace
 from telemetry.contracts import DenseTrace, GateEvaluationTrace, HostSnapshot, SlotSnapshot
 from telemetry.dense import DenseRecorder, DenseTraceTrigger, Mode
-from telemetry.dense.recorder import BATCHES_BEFORE, BATCHES_PER_TRACE, TRACES_KEPT
+from telemetry.dense.recorder import BATCHES_PER_TRACE, TRACES_KEPT
+from telemetry.dense.window import BATCHES_BEFORE
 from telemetry.spool import SpoolReader, spool_path
 
 MODES: tuple[Mode, ...] = ("standard", "adaptive", "research")

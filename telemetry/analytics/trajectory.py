@@ -1,28 +1,8 @@
-"""Running averages, and trajectories of bounded length."""
+"""Trajectories of bounded length."""
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, field
-
-ALPHA = 0.1
-"""Weight of a new value in a running average, as the triggers of dense traces have it."""
-
-
-@dataclass
-class RunningAverage:
-    """An exponential moving average. What is None or not finite leaves it as it is."""
-
-    alpha: float = ALPHA
-    value: float | None = None
-    """None before the first value."""
-
-    def add(self, value: float | None) -> float | None:
-        """Takes a value in; gives the average as it was before, for comparisons."""
-        before = self.value
-        if value is not None and math.isfinite(value):
-            self.value = value if before is None else before + self.alpha * (value - before)
-        return before
 
 
 @dataclass
