@@ -441,7 +441,7 @@ def test_importing_verdicts_loads_no_numbers_library() -> None:
     assert out.stdout.strip() == "[]"
 
 
-def test_trials_of_different_numbers_of_ranks_are_said_to_be_mixed() -> None:
+def test_trials_of_different_numbers_of_ranks_are_mixed(make_rule: Make, make_study: Study) -> None:
     arms = [
         replace(
             arm,
