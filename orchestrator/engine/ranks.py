@@ -19,6 +19,8 @@ STOP_PATIENCE_S = 10.0
 """How long a trial that is stopped has for rank 0 to let go of its files."""
 CUT_OFF_PATIENCE_S = 10.0
 """How long a rank that could not reach another waits for that one's own end: the cause."""
+LOSS_PATIENCE_S = 0.5
+"""After one rank's death: which of several died first is not known, so all of them are named."""
 
 
 class Ranks:
@@ -168,6 +170,22 @@ class _Watch:
         self._actors[0].go_on.remote(True)
         self._asked = self._actors[0].next_report.remote()
 
+    def _dead(self, found: int) -> str:
+        """Names the rank that was found dead and those that died with it."""
+        import ray
+
+        dead = [found]
+        until_s = time.monotonic() + LOSS_PATIENCE_S
+        for reference, rank in self._running.items():
+            try:
+                ray.get(reference, timeout=max(0.0, until_s - time.monotonic()))
+            except _lost():
+                dead.append(rank)
+            except ray.exceptions.RayError:  # it goes on, or ended in another way
+                continue
+        *others, last = map(str, sorted(dead))
+        return f"ranks {', '.join(others)} and {last}" if others else f"rank {last}"
+
     def _ended(self, reference: Any, rank: int) -> None:
         import ray
 
@@ -175,7 +193,7 @@ class _Watch:
         try:
             end: RankEnd = ray.get(reference)
         except _lost() as error:
-            raise RankLost(_how(f"rank {rank} of {ranks} died", error)) from None
+            raise RankLost(_how(f"{self._dead(rank)} of {ranks} died", error)) from None
         except ray.exceptions.RayError as error:
             raise RankFailed(failure_of(error), str(error)) from None
         self._ends[rank] = end

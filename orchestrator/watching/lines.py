@@ -31,13 +31,14 @@ class ChangeLines:
             yield self._summary(frame)
         for change in frame.changes:
             yield change_line(change, frame)
-        failed = {change.identity for change in frame.changes if change.state == "failed"}
+        told = {(change.identity, change.state) for change in frame.changes}
         for notice in frame.notices:
             key = (notice.identity, notice.kind, notice.text)
             if key in self._told:
                 continue
             self._told.add(key)
-            if not (notice.kind == "failed" and notice.identity in failed):
+            state = {"failed": "failed", "lost": "preempted"}.get(notice.kind)
+            if (notice.identity, state) not in told:
                 yield f"{notice.level}: {notice.text}"
         due = time.monotonic() - (self._summed_at or 0.0) >= self._summary_s
         if not first and (due or frame.state != self._state):
@@ -52,7 +53,7 @@ def change_line(change: Change, frame: Frame) -> str:
     """`done better seed 1: f1 55.2 in 12 s`."""
     where = f"{change.arm} seed {change.seed}"
     if change.state == "running":
-        again = f", attempt {change.attempt + 1}" if change.attempt else ""
+        again = f", attempt {change.attempt}" if change.attempt else ""
         return f"started {where}{again} ({change.identity[:8]})"
     text = f"{change.state} {where}"
     if change.cause:

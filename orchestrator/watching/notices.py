@@ -1,9 +1,10 @@
-"""Alerts of a study: failed trials, files that cannot be read, what health and traces say."""
+"""Alerts of a study: what failed, was lost or cannot be read, and what health and traces say."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
+from orchestrator.attempts import Attempt
 from orchestrator.planning import PlannedTrial
 from orchestrator.watching.frame import Notice
 from orchestrator.watching.spools import TrialSpools
@@ -47,6 +48,22 @@ class Notices:
         text = f"{trial.arm} seed {trial.seed}: its events cannot be read: {why}"
         notice = Notice("warning", "damaged", text, trial.identity)
         self._take({(trial.identity, "damaged", ""): notice})
+
+    def attempts(self, item: PlannedTrial, tries: Sequence[Attempt]) -> None:
+        """Takes in the attempts of a trial that were lost, or failed and were followed by another.
+
+        How a trial that is over ended is told by its record."""
+        trial = item.trial
+        for attempt in tries:
+            end = attempt.end()
+            last = attempt is tries[-1]
+            if end is None or end.failure is None or (last and end.state != "preempted"):
+                continue
+            what = "lost" if end.state == "preempted" else f"failed ({end.failure.kind})"
+            text = f"{trial.arm} seed {trial.seed}: attempt {attempt.number} {what}: "
+            text += end.failure.cause + ("" if last else "; tried again")
+            notice = Notice("warning", "lost", text, trial.identity)
+            self._take({(trial.identity, "lost", str(attempt.number)): notice})
 
     def ended(self, identity: str) -> None:
         """No more is heard of a trial; what was told of it stays."""

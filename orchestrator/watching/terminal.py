@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from io import StringIO
 from typing import TYPE_CHECKING
 
 from orchestrator.progress import duration
@@ -19,7 +22,8 @@ if TYPE_CHECKING:
 
 NARROW = 72
 WIDE = 110
-LEAST_ROWS = 4
+LEAST_ARMS = 2
+"""Rows of arms that are worth a table."""
 ALERT_STYLES = {"critical": "red", "warning": "yellow", "info": "dim"}
 STATE_STYLES = {"done": "green", "failed": "red", "stopped": "yellow"}
 LEAST_LATE_S = 0.1
@@ -29,40 +33,84 @@ GOOD_EFFICIENCY = 10.0
 
 
 def render_frame(frame: Frame, width: int, height: int | None = None) -> Group:
-    """Something for `rich.console.Console.print`, at most about `height` lines where given."""
-    from rich.console import Group
+    """Something for `rich.console.Console.print`, at most `height` lines where that can be.
+
+    Arms give way first, then the rest of the question, then growth: what runs and what is wrong
+    stay in sight.
+    """
+    from rich.console import Console, Group
+
+    if height is None:
+        return Group(*_parts(frame, width, _Room(1000, 1000), 1000))
+    measure = Console(file=StringIO(), width=width)
+    for room in _rooms(height):
+        arms = min(len(frame.arms), height)
+        while True:
+            drawn = Group(*_parts(frame, width, room, arms))
+            over = len(measure.render_lines(drawn)) - height
+            if over <= 0:
+                return drawn
+            if arms <= room.least_arms:
+                break
+            arms = arms - over if arms - over >= LEAST_ARMS else room.least_arms
+    return drawn
+
+
+@dataclass(frozen=True)
+class _Room:
+    """How many rows the parts of a frame get, and which of them may be left out."""
+
+    running: int
+    alerts: int
+    least_arms: int = LEAST_ARMS
+    question: bool = True
+    growth: bool = True
+
+
+def _rooms(height: int) -> Iterator[_Room]:
+    """What is tried for a terminal of that height, one after the other."""
+    room = _Room(max(2, height // 5), max(2, height // 6))
+    yield room
+    room = replace(room, question=False)
+    yield room
+    yield replace(room, least_arms=0)
+    room = replace(room, growth=False)
+    yield room
+    room = replace(room, least_arms=0)
+    yield room
+    yield replace(room, running=1, alerts=1)
+
+
+def _parts(frame: Frame, width: int, room: _Room, arms: int) -> Iterator[RenderableType]:
     from rich.text import Text
 
-    head = _header(frame)
-    rows = 1000
-    if height is not None:
-        taken = sum(-(-max(1, len(line)) // width) for line in head.plain.split("\n"))
-        taken += 11 + 9 * (frame.growth is not None)  # titles, rules and blank lines
-        rows = max(LEAST_ROWS, height - taken)
-    now = min(len(frame.running), max(2, rows // 3))
-    alerts = min(len(frame.notices), max(2, rows // 4))
-    arms = max(LEAST_ROWS, rows - now - alerts)
-    parts: list[RenderableType] = [head]
-    if frame.arms:
-        parts.append(_arms(frame, width, arms))
+    yield _header(frame, None if room.question else width)
+    if frame.arms and arms:
+        yield _arms(frame, width, arms)
     if (more := len(frame.arms) - arms) > 0:
-        parts.append(Text(f"… and {more} more arms (--json has all)", style="dim"))
+        text = f"… and {more} more arms" if arms else f"\n… {more} arms"
+        yield Text(f"{text} (--once shows all)", style="dim")
     if frame.running:
-        parts.append(_running(frame, width, now))
-    if (more := len(frame.running) - now) > 0:
-        parts.append(Text(f"… and {more} more", style="dim"))
-    if frame.growth is not None:
-        parts.append(_growth(frame.growth))
-    parts.append(_alerts(frame, alerts, width))
+        yield _running(frame, width, room.running)
+    if (more := len(frame.running) - room.running) > 0:
+        yield Text(f"… and {more} more", style="dim")
+    if frame.growth is not None and room.growth:
+        yield _growth(frame.growth)
+    elif frame.growth is not None:
+        yield Text("… growth (--once shows it)", style="dim")
+    yield _alerts(frame, room.alerts, width)
     if frame.answer is not None:
-        parts.append(Text(f"\nVerdict: {frame.answer}", style="bold"))
-    return Group(*parts)
+        yield Text(f"\nVerdict: {frame.answer}", style="bold")
 
 
-def _header(frame: Frame) -> Text:
+def _header(frame: Frame, first_line: int | None) -> Text:
+    """`first_line`: how many columns study and question get; None: all they take."""
     from rich.text import Text
 
-    head = Text.assemble((frame.study, "bold"), "  ", frame.question, "\n")
+    head = Text.assemble((frame.study, "bold"), "  ", frame.question)
+    if first_line is not None:
+        head.truncate(first_line, overflow="ellipsis")
+    head.append("\n")
     head.append(frame.state, style=STATE_STYLES.get(frame.state, "bold"))
     head.append(f"  {counts_text(frame)}")
     if frame.elapsed_s is not None:
@@ -157,7 +205,7 @@ def _running(frame: Frame, width: int, most: int) -> Table:
     if usage := width >= NARROW:
         table.add_column("cpu, memory", no_wrap=True)
     for trial in frame.running[:most]:
-        again = f", attempt {trial.attempt + 1}" if trial.attempt else ""
+        again = f", attempt {trial.attempt}" if trial.attempt else ""
         cells = [
             Text(f"{trial.arm} seed {trial.seed}{again}"),
             Text(_place(trial)),

@@ -67,9 +67,12 @@ class Watcher:
         before = {i: self._items[self._places[i][0]].state for i in changed}
         for identity in changed:
             self._update(identity)
+            self._look_back(identity)
         fresh = [i for i in changed if self._state(i) != before[i] or self._new_attempt(i)]
         if self._first:
             fresh += [i for i in self._places if self._state(i) == "running" and i not in fresh]
+            for identity in self._places:
+                self._look_back(identity)
             self._last_growth = self._ended_growth()
             self._first = False
         for identity in self._spools.keys() - self._running():
@@ -165,6 +168,12 @@ class Watcher:
             enough = self.study.workload.covers(record.outcome.observed, item.trial.observed)
             return "done" if enough else "planned"
         return record.state
+
+    def _look_back(self, identity: str) -> None:
+        """Tells of lost attempts, of a trial that is not over: what came of them is not known."""
+        item = self._item(identity)
+        if item.state not in OVER and item.record.attempts:
+            self._notices.attempts(item, attempts(self.study.home.trial(identity)))
 
     def _new_attempt(self, identity: str) -> bool:
         spools, attempt = self._spools.get(identity), self._files.attempt(identity)

@@ -153,6 +153,14 @@ def test_a_killed_rank_is_a_loss_and_leaves_the_attempt_open(home: Home, ranks: 
     assert attempt.end() is None
 
 
+def test_ranks_that_died_together_are_all_named(home: Home, ranks: Ranks) -> None:
+    """Which of them was first is not known: the one that is found first may have followed."""
+    walk = Walk(home, fault="kill", fault_step=2)
+    with pytest.raises(RankLost, match="ranks 0 and 1 of 2 died"):
+        run_attempt(walk.ticket(2), go_on, None, ranks)
+    walk.ranks_are_gone()
+
+
 def test_ranks_that_were_superseded_commit_nothing(home: Home, ranks: Ranks) -> None:
     walk = Walk(home)
 

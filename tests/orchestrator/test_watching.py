@@ -17,9 +17,10 @@ from orchestrator.driving import driver_seat
 from orchestrator.engine.worker import AttemptFailed, run_attempt
 from orchestrator.home import Home
 from orchestrator.planning import Selection
+from orchestrator.records import Failure, FailureKind, State
 from orchestrator.search_list import Learned, Proposal, SearchList
 from orchestrator.searching import proposal_arm
-from orchestrator.watching import Frame, Watcher
+from orchestrator.watching import ChangeLines, Frame, Watcher
 from telemetry import archive_events
 from telemetry.contracts import (
     CounterfactualMatrix,
@@ -41,7 +42,15 @@ from tests.orchestrator.quick_study import (
     wait_until,
     write_study,
 )
-from tests.orchestrator.watching import claim, drive_and_die, held, publish, study_of, trial_of
+from tests.orchestrator.watching import (
+    Held,
+    claim,
+    drive_and_die,
+    held,
+    publish,
+    study_of,
+    trial_of,
+)
 
 
 @pytest.fixture
@@ -511,3 +520,43 @@ def test_a_look_reads_what_is_new_and_nothing_else_of_thousands_of_trials(home: 
     assert one_spoke["open"] - nothing_new["open"] == 1
     assert nothing_new.total() <= 30  # of what runs, and the driver's seat
     assert one_ended.total() <= 60
+
+
+# -- attempts that were lost -----------------------------------------------------------------------
+
+
+def lose(trial: Held, state: State, kind: FailureKind, cause: str) -> None:
+    trial.attempt.finish(state, Failure(kind, cause))
+
+
+def test_a_lost_attempt_is_an_alert_that_stays_while_the_trial_goes_on(study: Study) -> None:
+    watcher, lines = Watcher(study), ChangeLines()
+    with held(study, "plain") as trial:
+        list(lines.of(watcher.look()))
+        lose(trial, "preempted", "node_lost", "the worker died: RankLost: rank 1 of 2 died")
+    lost = watcher.look()
+    told = "plain seed 0: attempt 0 lost: the worker died: RankLost: rank 1 of 2 died"
+    assert [(n.level, n.kind, n.text) for n in lost.notices] == [("warning", "lost", told)]
+    # the line of the change says it already
+    assert not [line for line in lines.of(lost) if line.startswith("warning")]
+    with held(study, "plain") as again:
+        first = again.trial.identity[:8]
+        frame = watcher.look()
+        assert f"started plain seed 0, attempt 1 ({first})" in list(lines.of(frame))
+        assert [n.text for n in frame.notices] == [f"{told}; tried again"]
+        assert [n.text for n in Watcher(study).look().notices] == [f"{told}; tried again"]
+        again.publish(f1=1.0)
+    assert [n.text for n in watcher.look().notices] == [f"{told}; tried again"]
+    assert Watcher(study).look().notices == ()  # it is done: what was lost took nothing away
+
+
+def test_an_attempt_that_failed_and_was_tried_again_is_an_alert(study: Study) -> None:
+    watcher = Watcher(study)
+    watcher.look()
+    with held(study, "plain") as trial:
+        lose(trial, "failed", "out_of_memory", "no room")
+    assert [n.kind for n in watcher.look().notices] == ["failed"]
+    with held(study, "plain"):
+        assert [n.text for n in watcher.look().notices] == [
+            "plain seed 0: attempt 0 failed (out_of_memory): no room; tried again"
+        ]

@@ -12,6 +12,7 @@ import subprocess
 import termios
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 from datetime import UTC, datetime
 from fcntl import ioctl
 from io import StringIO
@@ -109,6 +110,44 @@ def test_a_frame_of_many_arms_fits_a_low_terminal_and_says_what_is_left_out(home
     assert len(text.splitlines()) <= 24
     assert "more arms" in text
     assert "plain" in text
+
+
+@pytest.mark.parametrize("failing", [0, 3])
+@pytest.mark.parametrize("running", [1, 4])
+@pytest.mark.parametrize(("width", "height"), [(60, 15), (80, 24), (60, 24), (120, 20)])
+def test_a_low_terminal_shows_what_runs_and_alerts_before_arms(
+    home: Home, width: int, height: int, running: int, failing: int
+) -> None:
+    names = ["plain", *(f"arm-number-{i}" for i in range(18))]
+    roles = ["baseline"] + 18 * ["arm"]
+    arms = [arm(*each, effect=float(i)) for i, each in enumerate(zip(names, roles, strict=True))]
+    mapping = {**quick_study(*arms, verdict=rule(), seeds=[0]), "question": "Does it drift? " * 9}
+    study = Study.load(mapping, home=home.root)
+    with ExitStack() as stack:
+        for number, name in enumerate(names[:running]):
+            trial = stack.enter_context(held(study, name))
+            trial.emitter.metrics({"train/loss": 0.25}, step=3)
+            if number < failing:
+                trial.emitter.metrics({"train/loss": math.nan}, step=4)
+        text = drawn(Watcher(study), width, height)
+    assert len(text.splitlines()) <= height
+    for part in ("0/19 done", "Running", "plain seed 0", "Alerts", "arms (--once shows all)"):
+        assert part in text
+    assert ("train/loss is nan" in text) == (failing > 0)
+    assert ("vs plain" in text) == (height > 15)
+
+
+def test_a_low_terminal_gives_up_growth_before_what_runs_and_says_so(home: Home) -> None:
+    study = study_of(home)
+    with held(study, "better") as grown:
+        grown.emitter.snapshot(HostSnapshot(epoch=2, val_accuracy=60.0), step=2)
+        grown.emitter.snapshot(SlotSnapshot(slot_id="mid", stage="BLENDING"), step=2)
+        low, high = drawn(Watcher(study), 80, 20), drawn(Watcher(study), 80, 40)
+    assert "param ratio" in high
+    assert "param ratio" not in low
+    assert "… growth (--once shows it)" in low
+    assert "better seed 0" in low
+    assert len(low.splitlines()) <= 20
 
 
 def test_growth_says_where_its_baseline_comes_from(home: Home) -> None:
