@@ -27,15 +27,16 @@ _CONTEXT: tuple[Tier, ...] = (1,)
 
 @dataclass(frozen=True)
 class Exported:
-    """What was written. `path` is None for standard output."""
+    """What was written. `path` is None for standard output; `hint` says why there are no rows."""
 
     path: Path | None
     rows: int
     trials: int
+    hint: str | None = None
 
     def to_json(self) -> dict[str, Any]:
         path = None if self.path is None else str(self.path)
-        return {"path": path, "rows": self.rows, "trials": self.trials}
+        return {"path": path, "rows": self.rows, "trials": self.trials, "hint": self.hint}
 
 
 def export_events(
@@ -64,14 +65,24 @@ def export_events(
     if out == STDOUT:
         if chosen != "jsonl":
             raise UsageError("Parquet cannot go to standard output. Give --format jsonl, or --out.")
-        with _readable_events():
-            rows = _write(chosen, flat, trials, sys.stdout.buffer, asked, told)
-        sys.stdout.buffer.flush()
-        return Exported(None, rows, len(trials))
+        with _standard_output() as file, _readable_events():
+            rows = _write(chosen, flat, trials, file, asked, told)
+        return Exported(None, rows, len(trials), _hint(rows, asked))
     path = Path(out) if out else Path(f"{title}-{'metrics' if flat else 'events'}.{chosen}")
     with _new_file(path, force) as file, _readable_events():
         rows = _write(chosen, flat, trials, file, asked, told)
-    return Exported(path, rows, len(trials))
+    return Exported(path, rows, len(trials), _hint(rows, asked))
+
+
+def _hint(rows: int, tiers: Collection[Tier]) -> str | None:
+    if rows:
+        return None
+    if set(tiers) == {3}:
+        return (
+            "No dense trace was recorded. -s telemetry=adaptive or -s telemetry=research records "
+            "them; without, only a trigger does (docs/telemetry.md)."
+        )
+    return f"No event of tier {', '.join(map(str, tiers))} was recorded."
 
 
 def _write(
@@ -93,13 +104,19 @@ def _write(
 
 def _format(given: str | None, out: str | Path | None) -> Format:
     formats: tuple[Format, ...] = get_args(Format)
+    valid = ", ".join(formats)
     if given is None:
-        ending = Path(out or "").suffix.lstrip(".")
-        given = "jsonl" if out == STDOUT else ending if ending in formats else "parquet"
+        ending = Path(out or "").suffix.lstrip(".").lower()
+        given = "jsonl" if out == STDOUT else ending or "parquet"
+        if given not in formats:
+            raise UsageError(
+                f"'{out}' has an ending that says no format. Valid: "
+                f"{', '.join(f'.{each}' for each in formats)}; or give --format ({valid})."
+            )
     for known in formats:
         if given == known:
             return known
-    raise UsageError(f"Unknown format '{given}'. Valid: {', '.join(formats)}.")
+    raise UsageError(f"Unknown format '{given}'. Valid: {valid}.")
 
 
 def _tiers(given: Collection[int] | None, flat: bool) -> Collection[Tier]:
@@ -178,8 +195,29 @@ def _readable_events() -> Iterator[None]:
 
 
 @contextmanager
+def _standard_output() -> Iterator[IO[bytes]]:
+    """Standard output, all of it told when the block ends. Raises `UsageError`.
+
+    That its reader has left (`BrokenPipeError`) passes, as does what files refuse to give.
+    """
+    try:
+        yield sys.stdout.buffer
+        sys.stdout.buffer.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        if error.errno is None or error.filename is not None:
+            raise
+        # what it holds back would be tried again at the end, and fail again
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise UsageError(f"Standard output takes no more ({error.strerror}).") from error
+
+
+@contextmanager
 def _new_file(path: Path, force: bool) -> Iterator[IO[bytes]]:
     """A file that is there whole when the block ends, or not at all. Raises `UsageError`."""
+    if path.is_dir():
+        raise UsageError(f"'{path}' is a folder. Give a file, '{path / 'events.parquet'}' say.")
     if path.exists() and not force:
         raise UsageError(f"'{path}' is there already. Give --force to replace it, or --out.")
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import json
+import re
 import shlex
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from orchestrator.attempts import Attempt, attempts
-from orchestrator.errors import UsageError
+from orchestrator.errors import DamagedFileError, UsageError
 from orchestrator.home import Home
 from orchestrator.ledger import TrialRecord, read_trial
+from orchestrator.plan_file import NAME as PLAN_NAME
+from orchestrator.plan_file import read_plan
 from telemetry.dense.causes import Cause, root_causes
 from telemetry.events import Tier
 from telemetry.parquet import events_in_order
@@ -26,7 +30,8 @@ DENSE: tuple[Tier, ...] = (3,)
 class Trace:
     """A trial's story: its attempts, the last failure, and how to see it again.
 
-    `causes` are the triggers of dense recording, the earliest first.
+    `causes` are the triggers of dense recording, the earliest first; `unreadable` says why its
+    events cannot be asked for them.
     """
 
     record: TrialRecord
@@ -38,6 +43,7 @@ class Trace:
     replay: str | None
     """The command that runs it again from its record and touches nothing; None if it runs."""
     causes: Sequence[Cause] = ()
+    unreadable: str | None = None
 
     def to_json(self) -> dict[str, Any]:
         failure = self.record.failure
@@ -53,6 +59,7 @@ class Trace:
             "reproduce": self.reproduce,
             "replay": self.replay,
             "causes": [cause.to_json() for cause in self.causes],
+            "unreadable": self.unreadable,
         }
 
     def text(self) -> str:
@@ -62,6 +69,8 @@ class Trace:
             lines.append(f"{failure.kind}: {failure.cause}")
         lines += [f"  {line}" for line in self.story]
         lines += _causes_text(self.causes)
+        if self.unreadable is not None:
+            lines.append(f"dense traces cannot be read: {self.unreadable}")
         if self.traceback:
             lines += ["", *self.traceback.splitlines()[-TAIL_LINES:], ""]
         lines += [f"files: {self.folder}", f"reproduce: {self.reproduce}"]
@@ -71,13 +80,19 @@ class Trace:
 
 
 def trace_trial(name: str, home: str | Path | None = None) -> Trace:
-    """Finds a trial by id, the start of its id, or label. Raises `UsageError`."""
+    """Finds a trial as `find_trial` does. Raises `UsageError`."""
     place = Home.find(home)
     identity = find_trial(place, name)
     folder = place.trial(identity)
     record = read_trial(place, identity)
     tries = attempts(folder)
     arm, study, label = _asked_for(place, identity, tries)
+    causes: Sequence[Cause] = ()
+    unreadable = None
+    try:
+        causes = root_causes(events_in_order(folder, DENSE))
+    except OSError as error:
+        unreadable = str(error)
     return Trace(
         record=record,
         label=label,
@@ -86,14 +101,26 @@ def trace_trial(name: str, home: str | Path | None = None) -> Trace:
         traceback=_traceback(tries),
         reproduce=_reproduce(place, study, identity, record) if study else f"(no study: {arm})",
         replay=_replay(place, identity) if record.state in ("done", "failed", "pruned") else None,
-        causes=root_causes(events_in_order(folder, DENSE)),
+        causes=causes,
+        unreadable=unreadable,
     )
 
 
 def find_trial(home: Home, name: str) -> str:
-    """The one identity that `name` stands for. Raises `UsageError` if none or several."""
+    """The one identity that `name` stands for: an id, the start of one, a label as `orrery status
+    --json` lists it, or `ARM seed N` as `orrery watch` shows it.
+
+    Raises `UsageError` if none or several."""
+    known = home.identities()
     wanted = name.rpartition("-")[2] if "=" in name else name
-    found = sorted(name for name in home.identities() if name.startswith(wanted))
+    found = sorted(identity for identity in known if identity.startswith(wanted))
+    if not found and (shown := re.fullmatch(r"(.+) seed (\d+)", name)):
+        found = sorted(_planned(home, shown[1], int(shown[2])) & known)
+        if len(found) > 1:
+            raise UsageError(
+                f"'{name}' are {len(found)} trials, of different studies or settings: "
+                f"{', '.join(found[:5])}. Give the start of one."
+            )
     if len(found) == 1:
         return found[0]
     if not found:
@@ -103,6 +130,16 @@ def find_trial(home: Home, name: str) -> str:
     raise UsageError(
         f"'{name}' is the start of {len(found)} trials: {', '.join(found[:5])}. Give more of it."
     )
+
+
+def _planned(home: Home, arm: str, seed: int) -> set[str]:
+    """Identities under which studies of the home have planned an arm with a seed."""
+    found: set[str] = set()
+    for file in home.studies.glob(f"*/{PLAN_NAME}"):
+        with suppress(DamagedFileError):
+            listed = read_plan(file.parent).trials
+            found |= {trial.id for trial in listed if (trial.arm, trial.seed) == (arm, seed)}
+    return found
 
 
 def _told(attempt: Attempt) -> str:

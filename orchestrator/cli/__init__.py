@@ -25,6 +25,10 @@ def main() -> None:
     except KeyboardInterrupt:
         print("orrery: interrupted", file=sys.stderr)
         sys.exit(130)
+    except SystemExit as leaving:
+        if isinstance(leaving.__context__, BrokenPipeError):  # as below: typer makes a 1 of it
+            sys.exit(0)
+        raise
     except BrokenPipeError:  # the reader of our output (head, less) has left
         sys.stderr.close()
         sys.exit(0)

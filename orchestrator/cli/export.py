@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -13,7 +12,10 @@ from orchestrator.cli.options import AsJson, HomeFolder, Preset, Settings, print
 def export(
     name: Annotated[
         str,
-        typer.Argument(metavar="TRIAL|STUDY", help="A study, or a trial's id (or start of it)."),
+        typer.Argument(
+            metavar="TRIAL|STUDY",
+            help="A study, or a trial's id, its start, label, or 'ARM seed N'.",
+        ),
     ],
     settings: Settings = None,
     preset: Preset = None,
@@ -41,6 +43,7 @@ def export(
 
     from orchestrator.cli.options import parsed_settings
     from orchestrator.exporting import export_events
+    from orchestrator.report.rows import size_text
 
     console = Console(stderr=True, highlight=False)
     count = 0
@@ -67,10 +70,10 @@ def export(
     if as_json and written.path is not None:
         print_json(written.to_json())
     elif written.path is not None:
-        size = Path(written.path).stat().st_size / 2**20
-        typer.echo(
-            f"{written.path}: {written.rows:,} rows of {written.trials} trials, {size:.1f} MiB"
-        )
+        size = size_text(written.path.stat().st_size)
+        typer.echo(f"{written.path}: {written.rows:,} rows of {written.trials} trials, {size}")
+    if written.hint is not None:
+        typer.echo(written.hint, err=True)
 
 
 def _tiers(text: str | None) -> list[int] | None:

@@ -191,9 +191,7 @@ class Feed:
         return None
 
 
-def _finish(
-    mine: Attempt | None, state: State, failure: Failure, *, replace: bool = False
-) -> bool:
+def _finish(mine: Attempt | None, state: State, failure: Failure, *, replace: bool = False) -> bool:
     """Records how an attempt ended. False if there is none (its process died before it claimed
     one), or if the disk refuses: that must not end the driver, and the trial can be resumed."""
     if mine is None:

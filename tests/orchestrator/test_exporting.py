@@ -6,6 +6,7 @@ import contextlib
 import io
 import json
 import re
+import subprocess
 from pathlib import Path
 
 import pandas as pd
@@ -17,7 +18,7 @@ from orchestrator.home import Home
 from orchestrator.plan_file import write_plan
 from telemetry import Emitter, archive_events, spool_path
 from tests.conftest import ROOT
-from tests.orchestrator.quick_study import finish, orrery, quick_study
+from tests.orchestrator.quick_study import command, environment, finish, orrery, quick_study
 
 
 @pytest.fixture
@@ -83,6 +84,13 @@ def test_what_cannot_be_is_refused_with_what_can(study: Study, tmp_path: Path) -
         export_events("nothing", home)
     with pytest.raises(UsageError, match="cannot be written"):
         export_events("quick-study", home, out=tmp_path / "absent" / "y.parquet")
+    for force in (False, True):
+        with pytest.raises(UsageError, match=r"is a folder. Give a file"):
+            export_events("quick-study", home, out=tmp_path, force=force)
+    with pytest.raises(UsageError, match=r"says no format. Valid: .parquet, .jsonl; or give --for"):
+        export_events("quick-study", home, out=tmp_path / "y.csv")
+    export_events("quick-study", home, out=tmp_path / "y.csv", format="jsonl")
+    assert json.loads((tmp_path / "y.csv").read_text().splitlines()[0])["v"]
 
 
 def test_a_damaged_archive_is_named_and_no_file_is_left(study: Study, tmp_path: Path) -> None:
@@ -106,6 +114,45 @@ def test_the_command_writes_lines_to_standard_output(study: Study, tmp_path: Pat
     events = [json.loads(line) for line in ran.stdout.splitlines()]
     assert len(events) == 12
     assert {event["payload"]["kind"] for event in events} == {"metrics"}
+
+
+def test_an_export_without_rows_says_what_would_record_some(study: Study, tmp_path: Path) -> None:
+    words = ("export", "quick-study", "--home", study.home.root, "--tier", "3", "--out")
+    ran = orrery(*words, "none.parquet", cwd=tmp_path)
+    assert ran.returncode == 0
+    assert re.fullmatch(r"none.parquet: 0 rows of 4 trials, \d+\.\d KiB\n", ran.stdout)
+    assert "-s telemetry=adaptive or -s telemetry=research" in ran.stderr
+    told = json.loads(orrery(*words, "other.jsonl", "--json", cwd=tmp_path).stdout)
+    assert "telemetry=research" in told["hint"]
+    full = orrery(*words[:-2], "2", "--out", "full.jsonl", "--json", cwd=tmp_path)
+    assert json.loads(full.stdout)["hint"] is None
+    assert full.stderr == ""
+
+
+def test_standard_output_that_is_full_is_told_in_one_line(study: Study, tmp_path: Path) -> None:
+    words = command("export", "quick-study", "--home", study.home.root, "--out", "-")
+    with Path("/dev/full").open("w") as full:
+        ran = subprocess.run(
+            words, stdout=full, stderr=subprocess.PIPE, text=True, cwd=tmp_path, env=environment()
+        )
+    assert ran.returncode == 2
+    assert ran.stderr == "orrery: Standard output takes no more (No space left on device).\n"
+
+
+@pytest.mark.parametrize("steps", [1, 3000])
+def test_a_reader_that_leaves_early_is_no_error(home: Home, tmp_path: Path, steps: int) -> None:
+    made = Study.load(quick_study(base={"steps": steps}, seeds=[0]), home=home.root)
+    finish(made)
+    write_plan(made, made.plan())
+    words = command("export", "quick-study", "--home", home.root, "--out", "-")
+    with subprocess.Popen(
+        words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=tmp_path, env=environment()
+    ) as ran:
+        assert ran.stdout is not None
+        ran.stdout.close()
+        assert ran.stderr is not None
+        assert ran.stderr.read() == b""
+    assert ran.returncode == 0
 
 
 def test_the_documents_questions_are_answered(

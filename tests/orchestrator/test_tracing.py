@@ -14,7 +14,7 @@ from orchestrator.engine.worker import AttemptFailed, run_attempt
 from orchestrator.home import Home
 from orchestrator.plan_file import write_plan
 from orchestrator.tracing import find_trial, trace_trial
-from telemetry import Emitter, spool_path
+from telemetry import Emitter, archive_events, spool_path
 from telemetry.dense import DenseRecorder
 from tests.orchestrator.quick_study import arm, finish, go_on, orrery, quick_study, tickets
 
@@ -65,6 +65,32 @@ def test_the_command_that_reproduces_is_quoted_for_a_shell(tmp_path: Path) -> No
 def test_a_trial_is_found_by_the_start_of_its_id_and_by_its_label(home: Home, failed: str) -> None:
     assert find_trial(home, failed[:6]) == failed
     assert find_trial(home, f"effect=0.0,seed=0-{failed}") == failed
+
+
+def test_a_trial_is_found_as_watch_shows_it_where_only_one_is(home: Home, failed: str) -> None:
+    assert find_trial(home, "bad seed 0") == failed
+    with pytest.raises(UsageError, match="No trial 'bad seed 1'"):
+        find_trial(home, "bad seed 1")
+    other = Study.load(quick_study(arm("bad", effect=2.0), seeds=[0]), home=home.root)
+    (second,) = finish(other)
+    write_plan(other, other.plan())
+    with pytest.raises(UsageError, match="'bad seed 0' are 2 trials") as refused:
+        find_trial(home, "bad seed 0")
+    assert failed in str(refused.value)
+    assert second in str(refused.value)
+
+
+def test_a_damaged_archive_hides_nothing_else_of_a_trial(home: Home, failed: str) -> None:
+    folder = home.trial(failed)
+    archive_events(folder, remove_spools=True)
+    damaged = folder / "events.parquet"
+    damaged.write_bytes(damaged.read_bytes()[:-100])
+    told = trace_trial(failed, home.root)
+    text = told.text()
+    assert "user_error: ValueError: the walk fell off" in text
+    assert "in _misbehave" in text
+    assert f"dense traces cannot be read: '{damaged}' is damaged" in text
+    assert told.to_json()["unreadable"] in text
 
 
 def test_an_unknown_trial_is_refused(home: Home, failed: str) -> None:
