@@ -82,6 +82,11 @@ class Home:
         return self if uri is None else replace(self, published_to=uri)
 
     @property
+    def publishes_to_own(self) -> bool:
+        """Whether runs go into the sqlite file of this home."""
+        return self.tracking_uri == self._own_database
+
+    @property
     def _own_database(self) -> str:
         return f"sqlite:///{self.root / 'mlflow.db'}"
 
@@ -91,7 +96,7 @@ class Home:
 
         The id is made the first time it is asked for; empty too where it cannot be kept.
         """
-        if self.tracking_uri == self._own_database:
+        if self.publishes_to_own:
             return ""
         path = self.root / "home-id"
         try:

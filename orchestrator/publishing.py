@@ -28,8 +28,9 @@ from telemetry import (
     run_ids,
     study_run_id,
 )
-from telemetry.sinks import SinkUriError, open_sink
+from telemetry.sinks import SinkUriError, WandbSink, open_sink
 from telemetry.sinks.mlflow_store import without_password
+from telemetry.sinks.opening import check_place
 
 if TYPE_CHECKING:
     from orchestrator.study import Study
@@ -43,15 +44,38 @@ def sink_of(home: Home) -> Sink:
             home.tracking_uri,
             artifact_root=home.mlflow_artifacts.as_uri(),
             folder=home.root,
+            own=home.publishes_to_own,
         )
+    except SinkUriError as error:
+        raise UsageError(str(error)) from error
+
+
+def refuse_place(home: Home) -> None:
+    """Raises `UsageError` if this home can't publish where it is told to."""
+    sink_of(home)
+    if home.publishes_to_own:
+        return
+    try:
+        check_place(home.tracking_uri)
     except SinkUriError as error:
         raise UsageError(str(error)) from error
 
 
 def place_of(home: Home) -> str:
     """What the place is called where this home publishes."""
-    uri = without_password(home.tracking_uri)
-    return "MLflow" if uri.startswith("sqlite:///") else uri
+    return "MLflow" if home.publishes_to_own else without_password(home.tracking_uri)
+
+
+def sync_advice(home: Home) -> str | None:
+    """How to bring to W&B what lies in files, where nobody is logged in; None elsewhere."""
+    sink = sink_of(home)
+    if not isinstance(sink, WandbSink) or not sink.offline:
+        return None
+    files = shlex.quote(str(sink.folder / "wandb"))
+    return (
+        "W&B is offline (no login, or WANDB_MODE says so): runs are in files. To send them: "
+        f"wandb login; wandb sync {files}/offline-run-*"
+    )
 
 
 def study_run(

@@ -7,13 +7,13 @@ more is told from plan.json and from its trials' own files.
 from __future__ import annotations
 
 import json
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from orchestrator.attempts import outcomes
 from orchestrator.errors import OrreryError, UsageError, unknown
 from orchestrator.home import Home
 from orchestrator.ledger import TrialRecord, read_trial
@@ -24,6 +24,7 @@ from orchestrator.publishing import (
     ended_ms,
     planned_ms,
     publish,
+    refuse_place,
     sink_of,
     started_ms,
     state_among,
@@ -31,21 +32,20 @@ from orchestrator.publishing import (
     study_note,
 )
 from orchestrator.reporting import last_verdict, report_study, saved_report
+from orchestrator.row_restoring import restore_rows
 from orchestrator.study import Study
 from telemetry import (
     PublishReport,
-    RowLog,
     StudyRun,
     TrialEnd,
     TrialRun,
     publish_study,
-    rebuild_rows,
 )
-from telemetry.parquet import EVENTS_NAME
-from telemetry.publication import summary_rows
-from telemetry.rowlog import ROWS_NAME
 
 Progress = Callable[[int, int], None]
+
+_BUSY = "another orrery run or publish is writing it; publish again once that has ended"
+_LOOK_S = 0.5
 
 
 @dataclass(frozen=True)
@@ -59,6 +59,8 @@ class Published:
     """Trial, or study, → why it was not published; None or empty: all of it was."""
     from_files: str | None = None
     """Why it could not be planned, if it was published as far as files tell."""
+    mended: dict[str, str] = field(default_factory=dict)
+    """Trial → what was damaged in its files and was made anew."""
 
     def to_json(self) -> dict[str, Any]:
         """As `orrery publish --json` prints it."""
@@ -68,19 +70,31 @@ class Published:
             "rows": self.rows,
             "left": self.left or {},
             "from_files": self.from_files,
+            "mended": self.mended,
         }
 
 
 def publish_home(
-    home: Home, study: str | None = None, progress: Callable[[str, int, int], None] | None = None
+    home: Home,
+    study: str | None = None,
+    progress: Callable[[str, int, int], None] | None = None,
+    *,
+    wait_s: float = 60.0,
+    waiting: Callable[[str], None] = lambda study: None,
 ) -> Iterator[Published]:
     """Publishes every study of a home, or one: by its name (the instance that was planned last),
     its instance, or its file. One that fails does not keep the others.
 
-    `progress` is told study, trials through, and trials in all. Raises `UsageError` for a study
+    One that another process is publishing is waited for, `wait_s` seconds at most, and `waiting`
+    is told so. `progress` is told study, trials through, and trials in all. Raises `UsageError` for a study
     that the home does not have, or a place that is none.
     """
-    sink_of(home)
+    refuse_place(home)
+    if not home.trials.is_dir() and not home.studies.is_dir():
+        raise UsageError(
+            f"There is no home in '{home.root}'. Set ORRERY_HOME (or --home) to one where studies "
+            "have run."
+        )
     for folder in _folders(home, study):
 
         def tell(done: int, of: int, name: str = folder.name) -> None:
@@ -88,7 +102,7 @@ def publish_home(
                 progress(name, done, of)
 
         try:
-            yield _publish(home, folder, tell)
+            yield _when_free(home, folder, tell, wait_s, waiting)
         except OrreryError as error:
             yield Published(folder.name, left={folder.name: str(error)})
 
@@ -112,10 +126,30 @@ def _folders(home: Home, study: str | None) -> list[Path]:
     return [max(mine, key=lambda folder: (folder / "plan.json").stat().st_mtime)]
 
 
+def _when_free(
+    home: Home, folder: Path, tell: Progress, wait_s: float, waiting: Callable[[str], None]
+) -> Published:
+    deadline, said = time.monotonic() + wait_s, False
+    while True:
+        result = _publish(home, folder, tell)
+        if (result.left or {}).get(folder.name) != _BUSY or time.monotonic() > deadline:
+            return result
+        if not said:
+            waiting(folder.name)
+        said = True
+        time.sleep(_LOOK_S)
+
+
 def _publish(home: Home, folder: Path, tell: Progress) -> Published:
     told = read_plan(folder)
     study = _study(home, folder, told)
-    left = _restore_all_rows(home, told)
+    left, mended = _restore_all_rows(home, told)
+    return replace(_publish_study(home, folder, study, told, tell, left), mended=mended)
+
+
+def _publish_study(
+    home: Home, folder: Path, study: Study, told: PlanFile, tell: Progress, left: dict[str, str]
+) -> Published:
     try:
         plan = study.plan()
         if study.instance != folder.name:
@@ -157,7 +191,7 @@ def _ran(plan: Plan) -> int:
 def _published(
     name: str, trials: int, done: PublishReport, left: dict[str, str], why: str | None = None
 ) -> Published:
-    more = {name: "it is being published by the process that runs it"} if done.busy else done.left
+    more = {name: _BUSY} if done.busy else done.left
     return Published(name, trials, done.rows, {**left, **more}, why)
 
 
@@ -266,33 +300,20 @@ def _computed(folder: Path) -> dict[str, Any]:
     return computed if isinstance(computed, dict) else {}
 
 
-def _restore_all_rows(home: Home, told: PlanFile) -> dict[str, str]:
-    """Trial → why its rows are not restored. One that has a damaged file keeps no other."""
+def _restore_all_rows(home: Home, told: PlanFile) -> tuple[dict[str, str], dict[str, str]]:
+    """Trial → why its rows are not restored; trial → what was. One that has a damaged file keeps
+    no other."""
     left: dict[str, str] = {}
+    mended: dict[str, str] = {}
     for identity in dict.fromkeys(listed.id for listed in told.trials):
         try:
-            _restore_rows(home.trial(identity))
+            done = restore_rows(home, identity)
         except (OSError, OrreryError) as error:
             left[identity] = str(error)
-    return left
-
-
-def _restore_rows(folder: Path) -> None:
-    """Rows from archived events, where the row log is gone; earlier outcomes' final rows too.
-
-    Those are looked for each time: the log may have been made anew by a run, which knows the last
-    outcome only, or by a process that died before it came to them.
-    """
-    if not (folder / EVENTS_NAME).exists():
-        return
-    if not (folder / ROWS_NAME).exists():
-        rebuild_rows(folder)
-    ends = [
-        end_of(folder, TrialRecord(folder.name, "done", outcome=outcome), "done")
-        for outcome in outcomes(folder)
-    ]
-    if len(ends) > 1:
-        RowLog(folder).append(row for end in ends if end is not None for row in summary_rows(end))
+            continue
+        if done is not None:
+            mended[identity] = done
+    return left, mended
 
 
 def _one_line(error: Exception) -> str:

@@ -15,7 +15,7 @@ from orchestrator.plan_file import write_plan
 from orchestrator.planning import Plan, Selection
 from orchestrator.publishing import (
     publish,
-    sink_of,
+    refuse_place,
     state_of,
 )
 from orchestrator.reporting import StudyReport, report_study
@@ -84,7 +84,7 @@ def run_study(
     console = console or _default_console()
     study.home.writable()
     study = dataclasses.replace(study, home=study.home.publishing_to(to))
-    sink_of(study.home)
+    refuse_place(study.home)
     selection = Selection(tuple(only), limit, again, same_code, retry)
     passed = _all_passes(study, selection, cluster, console)
     after = study.plan(without_repeats(selection))

@@ -7,6 +7,7 @@ and the store is none the worse. It is void once the store was made anew (`Sink.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import logging
 import os
@@ -28,6 +29,8 @@ logger = logging.getLogger(__name__)
 
 _FINAL = frozenset({"done", "failed", "cancelled", "pruned"})
 LOCK_NAME = "publish.lock"
+READ_ONLY = frozenset({errno.EROFS, errno.EACCES, errno.EPERM})
+"""Errors of a folder that may be read and not written."""
 
 
 class Cursor(msgspec.Struct, omit_defaults=True):
@@ -121,10 +124,16 @@ class TrialPublication:
         if self.trial.reused or self.complete:
             return 0
         ended = self.end is not None and self.end.state in _FINAL
-        count = self._rebuild()
-        count += self.fold.fold_all(ended=ended)
-        if self.end is not None:
-            count += len(self.fold.log.append(summary_rows(self.end)))
+        count = 0
+        try:
+            count += self._rebuild()
+            count += self.fold.fold_all(ended=ended)
+            if self.end is not None:
+                count += len(self.fold.log.append(summary_rows(self.end)))
+        except OSError as error:
+            if error.errno not in READ_ONLY or not self.fold.log.path.exists():
+                raise
+            logger.warning("%s is only read: its rows are those that were logged", self.trial.path)
         return count
 
     def _rebuild(self) -> int:
@@ -253,6 +262,10 @@ def publish_study(
                 stack.enter_context(locked(Path(study.folder, LOCK_NAME), wait=False))
             except BusyError:
                 return PublishReport(busy=True)
+            except OSError as error:
+                if error.errno not in READ_ONLY:
+                    raise
+                logger.warning("%s is only read: published without a lock", study.folder)
         return _publish(study, list(trials), sink, artifacts, archive, afresh, progress)
 
 

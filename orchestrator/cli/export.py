@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from orchestrator.cli.options import AsJson, HomeFolder, Preset, Settings, print_json
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 
 def export(
@@ -47,7 +52,7 @@ def export(
 
     console = Console(stderr=True, highlight=False)
     count = 0
-    with console.status("reading …") as status:
+    with _said_when_interrupted(console), console.status("reading …") as status:
 
         def told(rows: int) -> None:
             nonlocal count
@@ -74,6 +79,15 @@ def export(
         typer.echo(f"{written.path}: {written.rows:,} rows of {written.trials} trials, {size}")
     if written.hint is not None:
         typer.echo(written.hint, err=True)
+
+
+@contextmanager
+def _said_when_interrupted(console: Console) -> Iterator[None]:
+    try:
+        yield
+    except KeyboardInterrupt:
+        console.print("Interrupted: no file was left half written.")
+        raise typer.Exit(130) from None
 
 
 def _tiers(text: str | None) -> list[int] | None:

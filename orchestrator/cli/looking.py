@@ -82,7 +82,9 @@ def status(
 
 
 def trace(
-    trial: Annotated[str, typer.Argument(help="A trial's id, the start of it, or its label.")],
+    trial: Annotated[
+        str, typer.Argument(help="Its id, the start of it, its label, or 'ARM seed N'.")
+    ],
     home: HomeFolder = None,
     as_json: AsJson = False,
 ) -> None:
@@ -153,13 +155,16 @@ def _publish_what_is_left(study: Study, made: Plan) -> None:
     if states == {"planned"} or "running" in states or was_published_elsewhere(study.folder):
         return
     saved = saved_report(study, made)
-    publish(
-        study,
-        made,
-        saved.verdict if saved else None,
-        state_of(made),
-        saved.folder if saved else None,
-    )
+    try:
+        publish(
+            study,
+            made,
+            saved.verdict if saved else None,
+            state_of(made),
+            saved.folder if saved else None,
+        )
+    except OSError as error:
+        typer.echo(f"note: could not publish what is left: {error}", err=True)
 
 
 def _plan_json(study: Study, made: Plan) -> dict[str, Any]:

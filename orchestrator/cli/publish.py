@@ -27,22 +27,29 @@ def publish(
 ) -> None:
     """Make MLflow, or another place for runs, anew from the files. Nothing is doubled."""
     from orchestrator.home import Home
-    from orchestrator.publishing import place_of
+    from orchestrator.publishing import place_of, sync_advice
     from orchestrator.restoring import publish_home
 
     place = Home.find(home).publishing_to(to)
     results = []
-    with _progress() as tell:
-        for result in publish_home(place, study, tell):
-            results.append(result)
-            if not as_json:
-                for line in _lines(result):
-                    typer.echo(line)
+    try:
+        with _progress() as tell:
+            for result in publish_home(place, study, tell, waiting=_waiting):
+                results.append(result)
+                if not as_json:
+                    for line in _lines(result):
+                        typer.echo(line)
+    except KeyboardInterrupt:
+        typer.echo("Interrupted: nothing is doubled. The same command goes on.", err=True)
+        raise typer.Exit(130) from None
     if as_json:
         print_json([result.to_json() for result in results])
     else:
         whole = sum(not result.left for result in results)
         typer.echo(f"{whole} of {len(results)} studies are whole in {place_of(place)}")
+    advice = sync_advice(place)
+    if advice:
+        typer.echo(advice, err=True)
     raise typer.Exit(1 if any(result.left for result in results) else 0)
 
 
@@ -50,12 +57,18 @@ def _lines(result: Published) -> Iterator[str]:
     yield f"{result.study}: {result.trials} trials, {result.rows} rows"
     if result.from_files is not None:
         yield f"  told from its files, since it cannot be planned: {result.from_files}"
+    for trial, what in result.mended.items():
+        yield f"  mended: {trial}: {what}"
     causes: dict[str, list[str]] = {}
     for what, why in (result.left or {}).items():
         causes.setdefault(" ".join(why.split())[:300], []).append(what)
     for why, left in causes.items():
         what = left[0] if len(left) == 1 else f"{len(left)} runs"
         yield f"  left: {what}: {why}"
+
+
+def _waiting(study: str) -> None:
+    typer.echo(f"{study}: another process is publishing it; waiting …", err=True)
 
 
 @contextmanager

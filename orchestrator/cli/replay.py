@@ -10,7 +10,9 @@ from orchestrator.cli.options import AsJson, HomeFolder, print_json
 
 
 def replay(
-    trial: Annotated[str, typer.Argument(help="A trial's id, the start of it, or its label.")],
+    trial: Annotated[
+        str, typer.Argument(help="Its id, the start of it, its label, or 'ARM seed N'.")
+    ],
     attempt: Annotated[
         int | None,
         typer.Option("--attempt", min=0, metavar="N", help="Only this attempt [all together]."),

@@ -58,8 +58,14 @@ class Replay:
 
     @property
     def answer(self) -> str:
-        """`identical`, `within_tolerance` or `parted`."""
-        return self.comparison.answer if self.same_end else "parted"
+        """`identical`, `within_tolerance` or `parted`; `nothing_to_compare` if it failed as before,
+        without a number."""
+        found = self.comparison
+        if not self.same_end:
+            return "parted"
+        if not (found.rows or found.final or found.scores):
+            return "nothing_to_compare"
+        return found.answer
 
     @property
     def exit_code(self) -> int:
@@ -93,7 +99,7 @@ class Replay:
         if self.ended_then != "done" or self.ended_now != "done":
             lines.append(f"ended: {self.ended_then} then, {self.ended_now} now")
         lines += [f"differs: {line}" for line in self.differences]
-        if not self.differences and self.answer != "identical":
+        if not self.differences and self.answer not in ("identical", "nothing_to_compare"):
             lines.append("differs: nothing on record: same code, packages, device and processor")
         if self.kept is not None:
             lines.append(f"kept: {self.kept}")
@@ -103,6 +109,8 @@ class Replay:
         found = self.comparison
         if self.answer == "identical":
             yield "identical"
+        elif self.answer == "nothing_to_compare":
+            yield "nothing to compare: it has no row, then as now"
         elif self.answer == "within_tolerance":
             yield f"within tolerance {found.tolerance:g}: {found.differing} numbers differ"
         else:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
 import signal
@@ -32,6 +33,8 @@ from workloads.contract import Workload, WorkloadConfig
 from workloads.errors import InputError
 from workloads.registry import load_workload
 from workloads.source_digest import workload_digest
+
+logger = logging.getLogger(__name__)
 
 SCRATCH = ".replay-"
 _LOOK_S = 0.2
@@ -107,7 +110,16 @@ def scratch_home(recorded: Recorded, keep: bool = False) -> Iterator[Home]:
         shutil.rmtree(path, ignore_errors=True)
     name = recorded.identity[:8]
     prefix = f"{SCRATCH}kept-{name}-" if keep else scratch_prefix(f"{SCRATCH}{name}-")
-    root = Path(tempfile.mkdtemp(prefix=prefix, dir=recorded.home.root))
+    try:
+        root = Path(tempfile.mkdtemp(prefix=prefix, dir=recorded.home.root))
+    except OSError as error:  # a home that may only be read, or is full
+        root = Path(tempfile.mkdtemp(prefix=prefix))
+        logger.warning(
+            "'%s' cannot be written (%s): replaying in '%s'",
+            recorded.home.root,
+            error.strerror,
+            root,
+        )
     try:
         if recorded.home.fingerprints.exists():  # hashing a large model again takes minutes
             shutil.copy(recorded.home.fingerprints, root)

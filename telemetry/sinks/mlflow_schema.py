@@ -2,7 +2,8 @@
 
 MLflow migrates an empty database in some forty steps, for seconds. A process that dies among them
 leaves one that MLflow can neither use nor mend. So a new database is made under another name and
-renamed when it is complete, and one that is found half made is set aside: it is only a view.
+renamed when it is complete, and one that is found half made is set aside: it is only a view. A
+file that MLflow has not begun is somebody else's, and is refused.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 import logging
 import os
 import sqlite3
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from urllib.parse import quote
 
@@ -21,15 +22,21 @@ logger = logging.getLogger(__name__)
 
 _IN_USE = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED})
 _DAMAGED = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
+_HEADER = b"SQLite format 3\0"
+_TEMPORARY = "_alembic_tmp_"
+_OF_EXPERIMENTS = frozenset({"experiment_id", "artifact_location", "lifecycle_stage"})
+"""Columns that MLflow's table of experiments has from its first migration on."""
 
 
-def make_whole(database: Path) -> None:
+def make_whole(database: Path, *, own: bool = False) -> None:
     """Makes the database if it is missing or half made. The caller holds the store's lock.
 
     Raises what MLflow raises if it cannot be made; then nothing is left behind. Raises
-    `sqlite3.Error` if it is there and cannot be looked at: then it stays as it is.
+    `sqlite3.Error` if it is there and cannot be looked at, `SinkError` if it is none of MLflow's:
+    then it stays as it is. `own` as in `refuse_others`.
     """
     if database.exists():
+        refuse_others(database, own=own)
         if is_whole(database):
             return
         aside = _set_aside(database)
@@ -41,6 +48,71 @@ def make_whole(database: Path) -> None:
         os.replace(fresh, database)
     finally:
         _remove(fresh)
+
+
+def refuse_others(database: Path, *, own: bool = False) -> None:
+    """Raises `SinkError` if the file is there and MLflow has not begun it. It changes no file.
+
+    An empty file, or a database without tables, is nobody's. `own`: no one but us writes under
+    this name, so a file that is no database at all is one of ours that was damaged. Raises
+    `sqlite3.Error` if it cannot be looked at now.
+    """
+    if not database.exists():
+        return
+    try:
+        if _is_mlflows(database):
+            return
+    except sqlite3.Error as error:
+        if _code(error) in _IN_USE:
+            return
+        if _code(error) not in _DAMAGED:
+            raise
+        if own:
+            return
+    raise SinkError(f"'{database}' is not an MLflow store; name another file.")
+
+
+def _is_mlflows(database: Path) -> bool:
+    """Whether MLflow has made the tables, or begun to: with no other's among those, then."""
+    if database.is_file() and database.stat().st_size == 0:
+        return True
+    with closing(_untouched(database)) as connection:
+        found = connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")
+        tables = {name for (name,) in found if not name.startswith("sqlite_")}
+        if not tables:
+            return True
+        named = connection.execute(
+            "SELECT name FROM pragma_table_info(?)",
+            ("experiments" if "experiments" in tables else f"{_TEMPORARY}experiments",),
+        )
+        begun = {name for (name,) in named} >= _OF_EXPERIMENTS
+    if begun and "alembic_version" in tables and is_whole(database):
+        return True
+    if not begun and tables != {"alembic_version"}:
+        return False
+    return {name.removeprefix(_TEMPORARY) for name in tables} <= _mlflows_tables()
+
+
+def _untouched(database: Path) -> sqlite3.Connection:
+    """As `read_only`. That would put two files beside a database in WAL mode that nobody has open;
+    one without a log may be read as it lies. Raises `sqlite3.DatabaseError` for no database."""
+    try:
+        with database.open("rb") as file:
+            head = file.read(20)
+    except OSError:
+        return read_only(database)  # says so in SQLite's own way
+    ahead = head.startswith(_HEADER) and head[18:20] == b"\2\2"
+    if ahead and not database.with_name(f"{database.name}-wal").exists():
+        return sqlite3.connect(f"{database.absolute().as_uri()}?immutable=1", uri=True)
+    return read_only(database)
+
+
+def _mlflows_tables() -> set[str]:
+    from mlflow.store.db.base_sql_model import Base
+    from mlflow.store.model_registry.dbmodels import models as registered  # noqa: F401
+    from mlflow.store.tracking.dbmodels import models as tracked  # noqa: F401
+
+    return {"alembic_version", *Base.metadata.tables}
 
 
 def is_whole(database: Path) -> bool:
@@ -126,8 +198,9 @@ def _set_aside(database: Path) -> Path:
     while (aside := database.with_name(f"{database.name}.damaged-{number}")).exists():
         number += 1
     os.replace(database, aside)
-    for suffix in ("-wal", "-shm"):
-        database.with_name(database.name + suffix).unlink(missing_ok=True)
+    for suffix in ("-wal", "-shm", "-journal"):  # what it has not taken in yet goes with it
+        with suppress(FileNotFoundError):
+            os.replace(database.with_name(database.name + suffix), f"{aside}{suffix}")
     return aside
 
 

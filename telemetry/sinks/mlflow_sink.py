@@ -51,10 +51,13 @@ class MlflowSink:
     before the first call.
     """
 
-    def __init__(self, tracking_uri: str, *, artifact_root: str | None = None) -> None:
+    def __init__(
+        self, tracking_uri: str, *, artifact_root: str | None = None, own: bool = False
+    ) -> None:
+        """`own`: the file is a home's own; one that is damaged is set aside and made anew."""
         self.tracking_uri = tracking_uri
         self.artifact_root = None if tracking_uri.startswith("http") else artifact_root
-        self._store = MlflowStore(tracking_uri)
+        self._store = MlflowStore(tracking_uri, own=own)
         self._studies: dict[str, _KnownStudy] = {}
 
     def __getstate__(self) -> dict[str, Any]:

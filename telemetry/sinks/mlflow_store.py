@@ -15,6 +15,7 @@ from telemetry.sinks.mlflow_schema import (
     has_no_schema,
     make_whole,
     read_only,
+    refuse_others,
     set_journal,
     uri_of,
 )
@@ -47,12 +48,13 @@ class MlflowStore:
     Every method raises `SinkUnavailableError` or `SinkError`.
     """
 
-    def __init__(self, uri: str) -> None:
-        self.uri = uri
+    def __init__(self, uri: str, *, own: bool = False) -> None:
+        """`own`: the file is a home's own, under a name that no one else writes."""
+        self.uri, self.own = uri, own
         self._made: MlflowClient | None = None
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"uri": self.uri, "_made": None}
+        return {"uri": self.uri, "own": self.own, "_made": None}
 
     def prepare(self) -> None:
         """Makes the schema of a database (seconds, the first time); WAL for one on a local disk."""
@@ -63,9 +65,10 @@ class MlflowStore:
                     self._make_postgres_schema()
                 self.client().search_experiments(max_results=1)
                 return
+            refuse_others(database, own=self.own)
             database.parent.mkdir(parents=True, exist_ok=True)
             with locked(database.with_name(f"{database.name}.lock")):
-                make_whole(database)
+                make_whole(database, own=self.own)
                 set_journal(database)
                 self._let_go_of_connections()
                 self.client().search_experiments(max_results=1)

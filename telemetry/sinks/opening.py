@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import importlib.util
 import re
+import sqlite3
 from pathlib import Path
 
 from telemetry.sinks.jsonl_sink import JsonlSink
+from telemetry.sinks.mlflow_schema import refuse_others
 from telemetry.sinks.mlflow_sink import MlflowSink
-from telemetry.sinks.mlflow_store import without_password
+from telemetry.sinks.mlflow_store import database_of, without_password
 from telemetry.sinks.parquet_sink import ParquetSink
-from telemetry.sinks.protocol import Sink
+from telemetry.sinks.protocol import Sink, SinkError
 from telemetry.sinks.wandb_sink import WandbSink
 
 SINK_URIS = {
@@ -32,12 +34,16 @@ class SinkUriError(ValueError):
 
 
 def open_sink(
-    uri: str, *, artifact_root: str | None = None, folder: Path | str | None = None
+    uri: str,
+    *,
+    artifact_root: str | None = None,
+    folder: Path | str | None = None,
+    own: bool = False,
 ) -> Sink:
     """The sink that `uri` names (see `SINK_URIS`). Opens nothing, imports nothing heavy.
 
     `artifact_root`: where an MLflow database that is written directly keeps artifacts. `folder`:
-    where W&B keeps its files. Raises `SinkUriError`.
+    where W&B keeps its files. `own`: a SQLite file is the home's own. Raises `SinkUriError`.
 
     >>> open_sink("jsonl:results").store_id().partition(":")[0]
     'jsonl'
@@ -45,7 +51,7 @@ def open_sink(
     if _MLFLOW.match(uri):
         if uri.startswith("postgresql"):
             _needs("psycopg2", "postgres", uri)
-        return MlflowSink(uri, artifact_root=artifact_root)
+        return MlflowSink(uri, artifact_root=artifact_root, own=own)
     scheme, colon, rest = uri.partition(":")
     if colon and rest:
         if scheme == "jsonl":
@@ -58,6 +64,26 @@ def open_sink(
             return WandbSink(found["project"], found["entity"], folder=folder)
     forms = "; ".join(f"{form} ({meaning})" for form, meaning in SINK_URIS.items())
     raise SinkUriError(f"'{without_password(uri)}' names no place for runs. Valid are: {forms}.")
+
+
+def check_place(uri: str) -> None:
+    """Raises `SinkUriError` if runs can't go to a file or folder: its parent is missing, or the
+    file is there and is none of MLflow's. Makes and changes nothing."""
+    scheme, _, rest = uri.partition(":")
+    database = database_of(uri)
+    if database is not None:
+        place = database.absolute()
+    elif scheme in ("jsonl", "parquet"):
+        place = Path(rest).expanduser().absolute()
+    else:
+        return
+    if not place.parent.is_dir():
+        raise SinkUriError(f"'{uri}': there is no folder '{place.parent}'. Make it, or correct it.")
+    if database is not None:
+        try:
+            refuse_others(database)
+        except (SinkError, OSError, sqlite3.Error) as error:
+            raise SinkUriError(f"'{uri}' cannot be used: {error}") from error
 
 
 def _needs(module: str, extra: str, uri: str) -> None:

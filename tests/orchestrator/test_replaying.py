@@ -421,3 +421,37 @@ def test_a_trial_of_two_ranks_is_replayed_with_two(home: Home, ray_session: obje
     found = replay_trial(ticket.identity, home.root)
     assert found.answer == "identical", found.text()
     assert found.comparison.rows > 9, "rows of both ranks, and their spread"
+
+
+def test_a_trial_that_failed_before_its_first_row_is_not_called_identical(home: Home) -> None:
+    study = one_trial(home, fault="raise", fault_step=1)
+    (ticket,) = tickets(study)
+    with pytest.raises(AttemptFailed):
+        run_attempt(ticket, go_on)
+    found = replay_trial(ticket.identity, home.root)
+    assert (found.comparison.rows, found.comparison.final) == (0, 0)
+    assert found.answer == "nothing_to_compare"
+    assert found.exit_code == 0
+    assert "identical" not in found.text()
+    assert "nothing to compare" in found.text()
+    assert "ended: " in found.text()
+
+
+def test_a_home_that_cannot_be_written_is_replayed_elsewhere(
+    home: Home, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The disk's refusal is simulated: a test may run as a user that no permission binds."""
+    import errno
+    import tempfile
+
+    (identity,) = finish(one_trial(home))
+    make = tempfile.mkdtemp
+
+    def refusing(*args: Any, **options: Any) -> str:
+        if options.get("dir") == home.root:
+            raise OSError(errno.EROFS, "Read-only file system")
+        return make(*args, **options)
+
+    monkeypatch.setattr(tempfile, "mkdtemp", refusing)
+    assert replay_trial(identity, home.root).answer == "identical"
+    assert "replaying in" in caplog.text

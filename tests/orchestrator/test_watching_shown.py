@@ -143,12 +143,12 @@ def test_a_low_terminal_gives_up_growth_before_what_runs_and_says_so(home: Home)
     with held(study, "better") as grown:
         grown.emitter.snapshot(HostSnapshot(epoch=2, val_accuracy=60.0), step=2)
         grown.emitter.snapshot(SlotSnapshot(slot_id="mid", stage="BLENDING"), step=2)
-        low, high = drawn(Watcher(study), 80, 16), drawn(Watcher(study), 80, 40)
+        low, high = drawn(Watcher(study), 80, 13), drawn(Watcher(study), 80, 40)
     assert "param ratio" in high
     assert "param ratio" not in low
     assert "… growth (--once shows it)" in low
     assert "better seed 0" in low
-    assert len(low.splitlines()) <= 16
+    assert len(low.splitlines()) <= 13
 
 
 def test_growth_says_where_its_baseline_comes_from(home: Home) -> None:
