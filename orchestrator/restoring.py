@@ -86,8 +86,8 @@ def publish_home(
     its instance, or its file. One that fails does not keep the others.
 
     One that another process is publishing is waited for, `wait_s` seconds at most, and `waiting`
-    is told so. `progress` is told study, trials through, and trials in all. Raises `UsageError` for a study
-    that the home does not have, or a place that is none.
+    is told so. `progress` is told study, trials through, and trials in all. Raises `UsageError` for
+    a study that the home does not have, a place that is none, or no home.
     """
     refuse_place(home)
     if not home.trials.is_dir() and not home.studies.is_dir():

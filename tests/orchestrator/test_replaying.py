@@ -450,7 +450,7 @@ def test_a_home_that_cannot_be_written_is_replayed_elsewhere(
     def refusing(*args: Any, **options: Any) -> str:
         if options.get("dir") == home.root:
             raise OSError(errno.EROFS, "Read-only file system")
-        return make(*args, **options)
+        return str(make(*args, **options))
 
     monkeypatch.setattr(tempfile, "mkdtemp", refusing)
     assert replay_trial(identity, home.root).answer == "identical"
