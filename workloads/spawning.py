@@ -11,7 +11,13 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from typing import Any, TypeVar
 
-from workloads.training.rendezvous import LOOPBACK, Rendezvous, environment, rank_environments
+from workloads.training.rendezvous import (
+    LOOPBACK,
+    Rendezvous,
+    environment,
+    let_go_of_groups,
+    rank_environments,
+)
 
 T = TypeVar("T")
 
@@ -100,4 +106,5 @@ def _answer(
             error.add_note("In the rank's own process:\n" + traceback.format_exc())
             answering.send((None, error))
         else:
+            let_go_of_groups()
             answering.send((result, None))

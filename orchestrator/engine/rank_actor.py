@@ -14,7 +14,12 @@ from orchestrator.engine.failures import failure_of
 from orchestrator.engine.job import Job, Ran, RankCheckpoints, run_as
 from orchestrator.records import Failure
 from workloads.contract import TrialStopped
-from workloads.training.rendezvous import Rendezvous, environment, leave_group
+from workloads.training.rendezvous import (
+    Rendezvous,
+    environment,
+    leave_group,
+    let_go_of_groups,
+)
 
 Told = tuple[int, dict[str, float | None]]
 
@@ -64,6 +69,7 @@ class RankActor:
             with environment(variables):
                 ran = run_as(job, rank, checkpoints, _unheard if rank else self._report)
                 leave_group()
+            let_go_of_groups()
             return RankEnd(ran=ran)
         except Superseded as stop:
             return RankEnd(superseded=str(stop))

@@ -5,6 +5,7 @@ The variables are those of `torchrun`: torch.distributed and Accelerate read the
 
 from __future__ import annotations
 
+import gc
 import os
 import socket
 import sys
@@ -21,6 +22,9 @@ _AGENT_STORE = "TORCHELASTIC_USE_AGENT_STORE"
 
 _joined: Counter[tuple[str, int]] = Counter()
 """How many groups this process has joined, by where."""
+
+_left: list[Any] = []
+"""Groups that were left and may still be held by a model."""
 
 
 @dataclass(frozen=True)
@@ -96,6 +100,7 @@ def join_group(backend: str) -> None:
     """
     if int(os.environ.get("WORLD_SIZE", "1")) == 1 or _AGENT_STORE not in os.environ:
         return
+    let_go_of_groups()
     from torch.distributed import (  # type: ignore[attr-defined]
         PrefixStore,
         TCPStore,
@@ -114,10 +119,23 @@ def join_group(backend: str) -> None:
 
 
 def leave_group() -> None:
-    """Ends this process's part in a process group; nothing happens where there is none."""
+    """Ends this process's part in a process group; nothing happens where there is none.
+
+    The group itself lives on until `let_go_of_groups`. Were a model wrapped for data parallelism
+    the last to hold it, the model's end would wait for the group's thread with Python's global
+    lock taken, and that thread may need the lock for its last clean-up: both would wait for ever.
+    """
     distributed = sys.modules.get("torch.distributed")
     if distributed is not None and distributed.is_available() and distributed.is_initialized():
+        _left.append(distributed.group.WORLD)
         distributed.destroy_process_group()
+
+
+def let_go_of_groups() -> None:
+    """Frees the groups that were left, once no model uses them: after a trial, not within it."""
+    if _left:
+        gc.collect()  # a model that is only held by itself
+        _left.clear()
 
 
 def _set(variables: Mapping[str, str | None]) -> None:
