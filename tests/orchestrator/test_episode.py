@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import sys
 from collections.abc import Iterator
 from datetime import datetime
 from importlib.metadata import distributions
@@ -59,7 +61,9 @@ def test_the_packages_are_kept_once_for_all_trials_of_a_home(home: Home) -> None
 
 
 def test_the_packages_are_those_that_are_installed() -> None:
-    installed = {one.metadata["Name"].lower().replace("_", "-") for one in distributions()}
+    own = [entry for entry in sys.path if f"site-packages{os.sep}" not in entry]  # not Ray's inner
+    found = distributions(path=own)
+    installed = {one.metadata["Name"].lower().replace("_", "-") for one in found}
     assert {"msgspec", "pydantic", "torch"} <= environment_pins().keys()
     assert {name.replace(".", "-") for name in installed} == environment_pins().keys()
 
