@@ -20,7 +20,7 @@ import pytest
 
 from cluster import Resources
 from orchestrator import Study
-from orchestrator.engine import worker
+from orchestrator.engine import rank, worker
 from orchestrator.home import Home
 from tests.benchmarks.measuring import tell
 from tests.benchmarks.peers import Timing, bare_tune, ours, tune_with_mlflow
@@ -145,11 +145,12 @@ def test_what_an_attempt_spends_besides_its_workload(
     clock(worker, "write_scores", "scores")
     clock(worker, "record_identity", "identity")
     clock(worker, "claim_attempt", "claim")
-    clock(worker, "Emitter", "emitter_open")
+    clock(rank, "Emitter", "emitter_open")
+    clock(rank, "episode_facts", "context")
     clock(worker.HeldAttempt, "publish", "outcome")
     start = time.perf_counter()
     finish(Study.load(study, home=home.root))
     whole_s = time.perf_counter() - start
     parts = {f"{name}_ms": seconds * 1000 / trials for name, seconds in spent.items()}
     tell("attempt-by-part", {"trials": trials, "attempt_ms": whole_s * 1000 / trials, **parts})
-    assert spent.keys() == {"scores", "identity", "claim", "emitter_open", "outcome"}
+    assert spent.keys() == {*("scores", "identity", "claim", "emitter_open", "context", "outcome")}
