@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-import signal
-import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -15,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from orchestrator.attempts import attempts
 from orchestrator.engine.ticket import Ticket
 from orchestrator.errors import UsageError
+from orchestrator.interruption import interrupted_by_terminate
 from orchestrator.ledger import read_trial
 from orchestrator.planning import Plan, PlannedTrial, Selection
 from orchestrator.progress import Progress, progress_for
@@ -85,7 +84,7 @@ class Driver:
         from cluster import ClusterError
 
         try:
-            with self._waiting("starting Ray …"), _interrupt_on_terminate():
+            with self._waiting("starting Ray …"), interrupted_by_terminate():
                 offered = self.cluster.__enter__()
         except ClusterError as error:
             raise UsageError(str(error)) from error
@@ -93,7 +92,7 @@ class Driver:
             return Passed(interrupted=True)
         left: dict[str, str] = {}
         try:
-            with _interrupt_on_terminate():  # anew: Ray has put a handler of its own there
+            with interrupted_by_terminate():  # anew: Ray has put a handler of its own there
                 places = self._places(offered)
                 interrupted = self._phases(plan, places)
                 left = self._drain(interrupted)
@@ -307,16 +306,3 @@ def listed_trials(plan: Plan) -> list[PlannedTrial]:
         if item.action in ("run", "running"):
             first.setdefault(item.trial.identity, item)
     return list(first.values())
-
-
-@contextmanager
-def _interrupt_on_terminate() -> Iterator[None]:
-    """SIGTERM (a scheduler's notice) ends a run as Ctrl-C does."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)

@@ -78,6 +78,17 @@ def sync_advice(home: Home) -> str | None:
     )
 
 
+def study_tags(workload: str, state: str, trials: int, verdict: Verdict | None) -> dict[str, str]:
+    """What MLflow's table shows of a study beside its name."""
+    tags = {
+        "workload": workload,
+        "state": state,
+        "trials": str(trials),
+        "verdict": verdict.state if verdict else "n/a",
+    }
+    return tags if verdict is None else {**tags, "answer": verdict.answer}
+
+
 def study_run(
     study: Study,
     plan: Plan,
@@ -87,19 +98,11 @@ def study_run(
     as_of: datetime | None = None,
 ) -> StudyRun:
     """The parent run: note, tags, params. `news` and `as_of` are told while the study runs."""
-    tags = {
-        "workload": study.workload.name,
-        "state": state,
-        "trials": str(len(plan.trials)),
-        "verdict": verdict.state if verdict else "n/a",
-    }
-    if verdict is not None:
-        tags["answer"] = verdict.answer
     return StudyRun(
         name=study.name,
         instance=study.instance,
         note=_note(study, plan, verdict, news, as_of),
-        tags=tags,
+        tags=study_tags(study.workload.name, state, len(plan.trials), verdict),
         params={"seeds": study.file.seeds, **study.file.base},
         state=state,
         started_ms=planned_ms(study.folder),

@@ -30,6 +30,7 @@ from orchestrator.publishing import (
     state_among,
     state_of,
     study_note,
+    study_tags,
 )
 from orchestrator.reporting import last_verdict, report_study, saved_report
 from orchestrator.row_restoring import restore_rows
@@ -242,19 +243,12 @@ def _study_run(
     counts = Counter(map(str, found))
     verdict = last_verdict(folder / "report")
     state = state_among(set(found))
-    tags = {
-        "workload": told.workload or study.file.workload,
-        "state": state,
-        "trials": str(len(told.trials)),
-        "verdict": verdict.state if verdict else "n/a",
-    }
-    if verdict is not None:
-        tags["answer"] = verdict.answer
+    workload = told.workload or study.file.workload
     return StudyRun(
         name=study.name,
         instance=folder.name,
         note=study_note(study, verdict, counts, folder=folder),
-        tags=tags,
+        tags=study_tags(workload, state, len(told.trials), verdict),
         params={"seeds": study.file.seeds, **study.file.base},
         state=state,
         started_ms=planned_ms(folder),

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import signal
-import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from orchestrator.errors import UsageError
 from orchestrator.home import Home
+from orchestrator.interruption import interrupted_by_terminate
 from orchestrator.ledger import read_trial
 from orchestrator.records import Failure
 from orchestrator.replaying.comparing import (
@@ -153,7 +151,7 @@ def replay_trial(
     trial = prepare(then)
     label = str(then.context.facts.get("label", identity))
     last = then.last_step
-    with _interrupted_by_terminate(), scratch_home(then, keep) as scratch:
+    with interrupted_by_terminate(), scratch_home(then, keep) as scratch:
         told(label, 0, last)
         rerun(trial, scratch, lambda step: told(label, step, last))
         now = read_recorded(scratch, identity)
@@ -258,16 +256,3 @@ def _refuse_a_broken_replay(then: Recorded, now: Recorded) -> None:
 
 def _failure(recorded: Recorded) -> Failure | None:
     return recorded.end.failure if recorded.end is not None and recorded.outcome is None else None
-
-
-@contextmanager
-def _interrupted_by_terminate() -> Iterator[None]:
-    """SIGTERM ends a replay as Ctrl-C does: nothing is left behind."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)

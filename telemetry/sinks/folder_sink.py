@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import shutil
 import uuid
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -94,7 +95,7 @@ class RowStore(Protocol):
         """Whether rows that were kept have been removed since."""
 
 
-class FolderSink:
+class FolderSink(ABC):
     """A sink that writes below `folder`, which is made. A subclass says how rows are kept.
 
     Two processes may write different studies at once; what stands there already is not read as a
@@ -111,9 +112,9 @@ class FolderSink:
     def __getstate__(self) -> dict[str, Any]:
         return {"folder": self.folder, "_runs": {}, "_rows": {}}
 
+    @abstractmethod
     def row_store(self, path: Path) -> RowStore:
         """The rows of a run; `path` is ``metrics/<study>/<trial>``, to be given a suffix."""
-        raise NotImplementedError
 
     # -- the protocol ---------------------------------------------------------------------------
 
