@@ -1,12 +1,39 @@
-"""Where studies run. Now: this machine (`local`)."""
+"""Where studies run: this machine, an existing Ray cluster, SLURM."""
 
-from collections.abc import Callable
-from typing import Final
-
-from cluster.contract import Cluster, ClusterError, Resources
+from cluster.contract import (
+    Cluster,
+    ClusterError,
+    ClusterRequest,
+    NodeSize,
+    Resources,
+    TrialSize,
+)
 from cluster.local import LocalCluster
+from cluster.places import Place, place_named
 
-CLUSTERS: Final[dict[str, Callable[[], Cluster]]] = {"local": LocalCluster}
-"""What `--on` takes."""
+__all__ = [
+    "Cluster",
+    "ClusterError",
+    "ClusterRequest",
+    "LocalCluster",
+    "NodeSize",
+    "Place",
+    "Resources",
+    "TrialSize",
+    "open_cluster",
+    "place_named",
+]
 
-__all__ = ["CLUSTERS", "Cluster", "ClusterError", "LocalCluster", "Resources"]
+
+def open_cluster(place: Place, request: ClusterRequest) -> Cluster:
+    """The cluster of a place that gives this process a Ray. Enter it to have it."""
+    if place.kind == "ray":
+        from cluster.ray_address import RayCluster
+
+        assert place.detail is not None
+        return RayCluster(place.detail, request.home)
+    if place.kind == "slurm":
+        from cluster.slurm.pilots import SlurmCluster
+
+        return SlurmCluster(request)
+    return LocalCluster()

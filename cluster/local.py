@@ -5,21 +5,15 @@ from __future__ import annotations
 import logging
 import math
 import os
-import shutil
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 
-from cluster.contract import ClusterError, Resources
+from cluster.contract import ClusterError, NodeSize, Resources
+from cluster.ray_folder import RayFolder
 
 OBJECT_STORE_BYTES = 256 * 1024 * 1024
-
-# A Ray socket's path has to fit in 107 bytes, so its folder is a short one.
-_SOCKET_ROOT = Path("/tmp")
-_PREFIX = "orrery-ray-"
-_LOCK = "in-use"
 
 
 class LocalCluster:
@@ -28,21 +22,19 @@ class LocalCluster:
     name = "local"
 
     def __init__(self, cpus: int | None = None) -> None:
+        """`cpus`: how many of this machine's. Default: those this process may use."""
         self._cpus = cpus
-        self._folder: Path | None = None
-        self._lock: int | None = None
+        self._folder: RayFolder | None = None
 
     def __enter__(self) -> Resources:
         import ray
 
         if not ray.is_initialized():
             self._start()
-        found = ray.cluster_resources()
-        return Resources(
-            cpus=found.get("CPU", 0.0),
-            gpus=found.get("GPU", 0.0),
-            memory_gib=found.get("memory", 0.0) / 2**30,
-        )
+        return offered_by_ray()
+
+    def need(self, trials: int) -> None:
+        """There is no more of this machine, and no less."""
 
     def __exit__(
         self,
@@ -56,19 +48,13 @@ class LocalCluster:
 
         with suppress(Exception):  # a Ray that fails to stop must not hide the study's result
             ray.shutdown()
-        shutil.rmtree(self._folder, ignore_errors=True)
+        self._folder.remove()
         self._folder = None
-        if self._lock is not None:
-            os.close(self._lock)
-            self._lock = None
 
     def _start(self) -> None:
         import ray
 
-        root = _SOCKET_ROOT if _SOCKET_ROOT.is_dir() else Path(tempfile.gettempdir())
-        _remove_leavings(root)
-        self._folder = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=root))
-        self._lock = _hold(self._folder)
+        self._folder = RayFolder()
         # RAY_ADDRESS of the user's shell names a cluster that is none of ours
         os.environ.pop("RAY_ADDRESS", None)
         # a trial that asks for no GPU sees none: else all of them would crowd onto the first
@@ -86,7 +72,7 @@ class LocalCluster:
                     log_to_driver=False,
                     configure_logging=True,
                     logging_level=logging.ERROR,
-                    _temp_dir=str(self._folder),
+                    _temp_dir=str(self._folder.path),
                 )
         except BaseException as error:
             self.__exit__(None, None, None)  # what has started of it
@@ -95,6 +81,23 @@ class LocalCluster:
             raise ClusterError(
                 f"Ray did not start on this machine: {error}. See: orrery doctor"
             ) from error
+
+
+def offered_by_ray() -> Resources:
+    """What the living nodes of the Ray that this process is connected to have."""
+    import ray
+
+    sizes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    return Resources(
+        tuple(
+            NodeSize(
+                cpus=size.get("CPU", 0.0),
+                gpus=size.get("GPU", 0.0),
+                memory_gib=size.get("memory", 0.0) / 2**30,
+            )
+            for size in sizes
+        )
+    )
 
 
 @contextmanager
@@ -117,29 +120,6 @@ def _on_the_loopback_address() -> Iterator[None]:
             del os.environ[variable]
         else:
             os.environ[variable] = before[0]
-
-
-def _hold(folder: Path) -> int:
-    """Marks a folder as in use until this process ends, however it ends; gives the open file."""
-    import fcntl
-
-    handle = os.open(folder / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    return handle
-
-
-def _remove_leavings(root: Path) -> None:
-    """Folders of Rays whose drivers were killed: nobody else removes them. One whose lock is held
-    is in use, by a process of this or of another container."""
-    for folder in root.glob(f"{_PREFIX}*"):
-        with suppress(OSError):
-            if folder.stat().st_uid != os.getuid() or not (folder / _LOCK).exists():
-                continue
-            handle = _hold(folder)
-            try:
-                shutil.rmtree(folder, ignore_errors=True)
-            finally:
-                os.close(handle)
 
 
 def usable_cpus() -> int:

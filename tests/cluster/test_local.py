@@ -13,33 +13,35 @@ from typing import Any
 
 import pytest
 
-from cluster import CLUSTERS, ClusterError, LocalCluster, Resources
+from cluster import ClusterError, LocalCluster, NodeSize, Resources, TrialSize
 from cluster.local import usable_cpus
 
 SESSION_CPUS = 2
 
 
 def test_how_many_trials_fit() -> None:
-    offered = Resources(cpus=8, gpus=1)
-    assert offered.fits(2, 0) == 4
-    assert offered.fits(1, 0.25) == 4
-    assert offered.fits(3, 0) == 2
-    assert offered.fits(9, 0) == 0
-    assert Resources(cpus=8, gpus=0).fits(1, 1) == 0
+    offered = Resources((NodeSize(cpus=8, gpus=1),))
+    assert offered.fits(TrialSize(cpus=2)) == 4
+    assert offered.fits(TrialSize(cpus=1, gpus=0.25)) == 4
+    assert offered.fits(TrialSize(cpus=3)) == 2
+    assert offered.fits(TrialSize(cpus=9)) == 0
+    assert Resources((NodeSize(cpus=8),)).fits(TrialSize(gpus=1)) == 0
 
 
 def test_memory_limits_how_many_trials_fit() -> None:
-    offered = Resources(cpus=8, gpus=0, memory_gib=10)
-    assert offered.fits(1, 0) == 8
-    assert offered.fits(1, 0, 4) == 2
-    assert offered.fits(1, 0, 0.5) == 8
-    assert offered.fits(1, 0, 11) == 0
-    assert Resources(cpus=8, gpus=0).fits(1, 0, 1000) == 8
+    offered = Resources((NodeSize(cpus=8, memory_gib=10),))
+    assert offered.fits(TrialSize()) == 8
+    assert offered.fits(TrialSize(memory_gib=4)) == 2
+    assert offered.fits(TrialSize(memory_gib=0.5)) == 8
+    assert offered.fits(TrialSize(memory_gib=11)) == 0
+    assert Resources((NodeSize(cpus=8),)).fits(TrialSize(memory_gib=1000)) == 8
 
 
-def test_the_clusters_that_can_be_named_are_clusters() -> None:
-    assert CLUSTERS["local"] is LocalCluster
-    assert {name: made().name for name, made in CLUSTERS.items()} == {n: n for n in CLUSTERS}
+def test_a_rank_fits_on_one_node_and_the_ranks_of_a_trial_may_lie_on_several() -> None:
+    offered = Resources((NodeSize(cpus=3), NodeSize(cpus=3)))
+    assert offered.fits(TrialSize(cpus=2)) == 2
+    assert offered.fits(TrialSize(cpus=2, ranks=2)) == 1
+    assert offered.fits(TrialSize(cpus=4)) == 0
 
 
 def test_usable_cpus_respect_the_affinity() -> None:
@@ -137,7 +139,7 @@ def test_what_killed_drivers_have_left_is_removed_at_the_next_start(
         (tmp_path / name / "in-use").touch()
     held = os.open(tmp_path / "orrery-ray-alive" / "in-use", os.O_RDWR)
     fcntl.flock(held, fcntl.LOCK_EX)
-    monkeypatch.setattr("cluster.local._SOCKET_ROOT", tmp_path)
+    monkeypatch.setattr("cluster.ray_folder._SOCKET_ROOT", tmp_path)
     monkeypatch.setattr(ray, "is_initialized", lambda: False)
     monkeypatch.setattr(ray, "init", lambda **options: None)
     monkeypatch.setattr(ray, "shutdown", lambda: None)
@@ -166,7 +168,7 @@ def test_a_ray_that_does_not_start_leaves_nothing_behind(
         assert Path(options["_temp_dir"]).is_dir()
         raise raised
 
-    monkeypatch.setattr("cluster.local._SOCKET_ROOT", tmp_path)
+    monkeypatch.setattr("cluster.ray_folder._SOCKET_ROOT", tmp_path)
     monkeypatch.setattr(ray, "is_initialized", lambda: False)
     monkeypatch.setattr(ray, "init", fails)
     monkeypatch.setattr(ray, "shutdown", lambda: None)

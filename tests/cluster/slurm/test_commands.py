@@ -1,0 +1,110 @@
+"""SLURM's commands: their own words, a time limit, and what they tell of the cluster."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from cluster.contract import ClusterError
+from cluster.slurm.check import check, refuse_wrong
+from cluster.slurm.commands import Slurm, SlurmError
+from cluster.slurm.limits import ClusterLimits, Partition
+from cluster.slurm.settings import SlurmSettings
+from tests.cluster.stand_in.controller import SlurmStandIn
+
+
+def test_no_slurm_on_the_path_is_said_with_what_to_do(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(ClusterError, match=r"No SLURM here: sbatch, .*--on local"):
+        Slurm.find()
+    assert check(SlurmSettings())[0][1] is False
+
+
+def test_a_command_that_does_not_answer_is_given_up(
+    slurm: Slurm, slurm_stand_in: SlurmStandIn
+) -> None:
+    slurm_stand_in.hanging.add("sinfo")
+    with pytest.raises(SlurmError, match=r"sinfo gave no answer within 0.5 s") as raised:
+        slurm.ask(["sinfo"], timeout_s=0.5)
+    assert raised.value.is_transient
+
+
+def test_a_controller_that_is_away_is_told_from_a_refusal(
+    slurm: Slurm, slurm_stand_in: SlurmStandIn
+) -> None:
+    with pytest.raises(SlurmError) as refused:
+        slurm.release(["99"])
+    assert not refused.value.is_transient
+    assert refused.value.says_no_such_job
+    slurm_stand_in.away = True
+    with pytest.raises(SlurmError, match="Unable to contact") as away:
+        slurm.release(["99"])
+    assert away.value.is_transient
+
+
+def test_cancelling_what_has_ended_is_no_error(slurm: Slurm, slurm_stand_in: SlurmStandIn) -> None:
+    slurm.cancel(["99"])
+    slurm_stand_in.failing["scancel"] = (
+        "scancel: error: Kill job error on job id 99: Job/step already completing or completed"
+    )
+    slurm.cancel(["99"])
+    slurm_stand_in.failing["scancel"] = "scancel: error: Access/permission denied"
+    with pytest.raises(SlurmError, match=r"^scancel: Access/permission denied$"):
+        slurm.cancel(["99"])
+
+
+def test_the_limits_are_those_of_controller_and_accounting(
+    slurm: Slurm, slurm_stand_in: SlurmStandIn
+) -> None:
+    slurm_stand_in.max_submit = 300
+    assert slurm.settings_of_cluster() == ClusterLimits("22.05.8", 1001, 300, 10_000)
+    slurm_stand_in.accounting = "off"
+    assert slurm.settings_of_cluster().max_submit is None
+    assert slurm.partitions() == [
+        Partition("main", True, True, None, 2),
+        Partition("short", True, False, 600, 2),
+    ]
+
+
+def test_a_check_says_what_is_wrong_and_submits_nothing(
+    slurm: Slurm, slurm_stand_in: SlurmStandIn, tmp_path: Path
+) -> None:
+    good = check(SlurmSettings(account="lab", qos="normal"), tmp_path)
+    assert {what for what, _, _ in good} >= {"SLURM", "partition", "time", "account", "qos", "home"}
+    assert all(ok for what, ok, _ in good if what not in ("python", "home"))
+    bad = {
+        what: found
+        for what, ok, found in check(SlurmSettings(partition="short", account="labs", time="11"))
+        if not ok and what != "python"
+    }
+    assert bad == {
+        "account": "'labs' is none of yours: lab.",
+        "time": "limit 11 is more than the 00:10:00 that 'short' allows, so the job would never "
+        "start. Give a shorter slurm.time.",
+    }
+    slurm_stand_in.accounting = "off"
+    unchecked = {what: ok for what, ok, _ in check(SlurmSettings(account="labs"))}
+    assert unchecked["account"] is True
+    assert slurm_stand_in.count("sbatch") == 0
+
+
+def test_a_partition_that_is_not_there_is_refused_naming_those_that_are(
+    slurm_stand_in: SlurmStandIn,
+) -> None:
+    refuse_wrong(SlurmSettings())
+    refuse_wrong(SlurmSettings(partition="main,short", time="5"))
+    with pytest.raises(
+        ClusterError, match=r"'mian' does not exist. Did you mean 'main'\? There are: main, short"
+    ):
+        refuse_wrong(SlurmSettings(partition="mian"))
+    slurm_stand_in.down_partitions.add("short")
+    with pytest.raises(ClusterError, match=r"'short' takes no jobs now"):
+        refuse_wrong(SlurmSettings(partition="short"))
+
+
+def test_a_command_that_fails_without_a_word_is_told_with_its_status(slurm: Slurm) -> None:
+    with pytest.raises(SlurmError, match=r"^false: failed without a word \(exit status 1\)$"):
+        slurm.ask(["false"])
