@@ -13,7 +13,7 @@ import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, TypeVar
 
@@ -21,6 +21,7 @@ import msgspec
 
 from orchestrator.errors import BusyError, DamagedFileError
 from orchestrator.home import flush_folder, publish_once, write_whole
+from orchestrator.leaving import Ear, ToldToLeave
 from orchestrator.process import Process
 from orchestrator.records import Claim, End, Failure, Outcome, State, encode
 from workloads.contract import Checkpoint, TrialStopped
@@ -75,19 +76,42 @@ class Attempt:
         return _read(self.folder / "end.json", End)
 
     def finish(
-        self, state: State, failure: Failure | None = None, *, replace: bool = False
+        self,
+        state: State,
+        failure: Failure | None = None,
+        *,
+        told: str = "",
+        replace: bool = False,
     ) -> bool:
         """Records how it ended; False if that was recorded before and is not to be replaced."""
         newest = latest_checkpoint(self.folder.parent)
-        record = encode(End(state, time.time(), failure, newest.step if newest else None))
+        record = encode(End(state, time.time(), failure, newest.step if newest else None, told))
         if replace:
             write_whole(self.folder / "end.json", record)
             return True
         return publish_once(self.folder / "end.json", record)
 
+    def lost(self, failure: Failure) -> bool:
+        """As `finish`, of a process that ended without a word: no failure if it was told to."""
+        told = self.told()
+        return self.finish("preempted", None if told else failure, told=told)
+
+    def told(self) -> str:
+        """Why its process was told to leave; empty if it was not."""
+        try:
+            return (self.folder / "told.txt").read_text()
+        except OSError:
+            return ""
+
+    def note_told(self, cause: str) -> None:
+        """Keeps why its process was told to leave, in case it ends before it can say so."""
+        with suppress(OSError):
+            (self.folder / "told.txt").write_text(cause)
+
     def life(self) -> Life:
         """Whether its process still works on it: by its pid on this host, by its heartbeat on
-        another. A job of SLURM that no longer beats may wait in its queue: "unknown", never "dead".
+        another. Of a job of SLURM that no longer beats, its queue tells whether it has ended; as
+        long as it can't, that is "unknown", never "dead".
         """
         if (self.folder / "end.json").exists():
             return "dead"
@@ -101,7 +125,11 @@ class Attempt:
         beat = heartbeat if heartbeat.exists() else self.folder / "claim.json"
         if self._age_s(beat) < HEARTBEAT_LIMIT_S:
             return "alive"
-        return "unknown" if claim.process.slurm_job else "dead"
+        if not claim.process.slurm_job:
+            return "dead"
+        from orchestrator.slurm_liveness import life_of_job
+
+        return life_of_job(claim.process.slurm_job)
 
     def beat(self) -> None:
         """Says "still here" to other hosts."""
@@ -147,7 +175,7 @@ def claim_attempt(
         if not published:
             if (life := last.life()) != "dead":
                 raise BusyError(f"attempt {last.number} of {trial_folder.name} is {life}")
-            last.finish("preempted", Failure("node_lost", "its process ended without a word"))
+            last.lost(Failure("node_lost", "its process ended without a word"))
     number = before[-1].number + 1 if before else 0
     folder = trial_folder / f"attempt-{number:04d}"
     try:
@@ -204,6 +232,7 @@ class AttemptCheckpoints:
     afresh: bool = False
     same_code: bool = False
     """Passes over those that other source code has made."""
+    ear: Ear = field(default_factory=Ear, repr=False, compare=False)
 
     def latest(self) -> Checkpoint | None:
         held = self.attempt.held
@@ -220,8 +249,12 @@ class AttemptCheckpoints:
         before = [claim.code_digest] if claim is not None else []
         return list(dict.fromkeys([*before, self.attempt.held.code_digest]))
 
+    def wanted(self) -> bool:
+        return self.ear.heard(self.attempt) is not None
+
     @contextmanager
     def saving(self, step: int) -> Iterator[Path]:
+        """As in the protocol. Raises `ToldToLeave` once it is complete, if that is wanted."""
         import shutil
 
         folder = self.attempt.folder / "checkpoint"
@@ -242,6 +275,8 @@ class AttemptCheckpoints:
         for older in folder.iterdir():
             if older != final:
                 shutil.rmtree(older, ignore_errors=True)
+        if (word := self.ear.heard(self.attempt)) is not None:
+            raise ToldToLeave(word)
 
 
 def latest_checkpoint(

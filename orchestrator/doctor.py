@@ -10,9 +10,13 @@ import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from orchestrator.errors import UsageError
 from orchestrator.home import Home
+
+if TYPE_CHECKING:
+    from cluster import Place
 
 LEAST_FREE_GIB = 1.0
 _LIBRARIES = ("ray", "torch", "transformers", "peft", "accelerate", "mlflow", "submitit")
@@ -41,6 +45,58 @@ def examine(home: str | Path | None = None) -> Iterator[Finding]:
         lambda: _slurm(),
     ]
     return (look() for look in looks)
+
+
+def examine_place(on: str, home: str | Path | None = None) -> Iterator[Finding]:
+    """Looks at a place that `--on` names: what runs would find there. Raises `UsageError`."""
+    from orchestrator.running import place_of_run
+
+    place = place_of_run(on)
+    if place.kind == "local":
+        return examine(home)
+    if place.kind == "ray":
+        return iter([_ray_at(place)])
+    return _slurm_at(place, home)
+
+
+def _ray_at(place: Place) -> Finding:
+    from cluster import ClusterError
+
+    assert place.detail is not None
+    try:
+        if place.runs_elsewhere:
+            from cluster.ray_jobs import RayJobs
+
+            RayJobs(place.detail).refuse_other_ray()
+            return Finding("ray", True, f"{place.detail} answers, and has this Ray's version")
+        from cluster.ray_address import RayCluster
+
+        with RayCluster(place.detail) as offered:
+            nodes = f"{len(offered.nodes)} nodes"
+            return Finding("ray", True, f"{nodes}; {offered.cpus:g} CPUs, {offered.gpus:g} GPUs")
+    except ClusterError as error:
+        return Finding("ray", False, str(error))
+
+
+def _slurm_at(place: Place, home: str | Path | None) -> Iterator[Finding]:
+    from cluster import ClusterError
+    from cluster.slurm.check import check
+    from cluster.slurm.profiles import profiles_file, settings_for
+    from cluster.slurm.settings import SlurmSettings
+
+    file = profiles_file()
+    try:
+        settings = settings_for(place.detail, SlurmSettings())
+    except ClusterError as error:
+        yield Finding("profile", False, str(error))
+        return
+    said = ", ".join(f"{key}={getattr(settings, key)}" for key in sorted(settings.model_fields_set))
+    there = str(file) if file.exists() else f"no file {file}"
+    yield Finding(
+        "profile", True, f"{place.detail or 'default'}: {said or 'nothing said'} ({there})"
+    )
+    for what, ok, found in check(settings, Home.find(home).root):
+        yield Finding(what, ok, found)
 
 
 def _libraries() -> Finding:

@@ -11,13 +11,14 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from orchestrator.attempts import attempts
+from orchestrator.driving import note_begun
 from orchestrator.engine.ticket import Ticket
 from orchestrator.errors import UsageError
 from orchestrator.interruption import interrupted_by_terminate
 from orchestrator.ledger import read_trial
+from orchestrator.obeying import CancelWatch
 from orchestrator.planning import Plan, PlannedTrial, Selection
 from orchestrator.progress import Progress, progress_for
-from orchestrator.provenance import provenance
 from orchestrator.publishing import (
     place_of,
     sink_of,
@@ -27,15 +28,16 @@ from orchestrator.publishing import (
 )
 from orchestrator.records import Failure, State
 from orchestrator.searching import SearchTickets
+from orchestrator.ticketing import Ticketing
 from orchestrator.trials import Trial
 from orchestrator.watching.note import LiveNote
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from cluster import Cluster
+    from cluster import Cluster, Place
     from cluster import Resources as ClusterResources
-    from orchestrator.engine.feed import TicketSource
+    from orchestrator.engine.feed import Feed, TicketSource
     from orchestrator.study import Study
     from telemetry import CollectorClient
 
@@ -53,6 +55,8 @@ class Passed:
     """Another driver had the study: it was watched until it ended."""
     left: Mapping[str, str] = dataclasses.field(default_factory=dict)
     """What telemetry could not publish, and why."""
+    cancelled: bool = False
+    """The study was cancelled (`orrery cancel`) while it ran."""
 
 
 def without_repeats(selection: Selection) -> Selection:
@@ -67,33 +71,36 @@ def proposals_open(plan: Plan, selection: Selection) -> int:
 class Driver:
     """One run of a driver that holds the study's seat."""
 
-    def __init__(
-        self, study: Study, selection: Selection, cluster: Cluster, console: Console
-    ) -> None:
+    def __init__(self, study: Study, selection: Selection, place: Place, console: Console) -> None:
         self.study, self.selection, self.console = study, selection, console
-        self.cluster = cluster
-        self.provenance = provenance(study.code_digest)
+        self.place = place
+        self.cluster: Cluster | None = None
+        self.feed: Feed | None = None
+        self.ticketing = Ticketing.of(study, selection)
         self.ran = 0
         self.client: CollectorClient | None = None
         self.trials: dict[str, PlannedTrial | Trial] = {}
         self.progress: Progress | None = None
         self.note: LiveNote | None = None
         self.out: dict[str, Ticket] = {}
+        self.cancel = CancelWatch(study.home, study.instance, lambda: self.feed)
 
     def carry_out(self, plan: Plan) -> Passed:
         from cluster import ClusterError
 
         try:
-            with self._waiting("starting Ray …"), interrupted_by_terminate():
+            self.cluster = self._cluster(plan)
+            with self._waiting("starting Ray …"), interrupted_by_terminate(), self.cancel:
                 offered = self.cluster.__enter__()
         except ClusterError as error:
             raise UsageError(str(error)) from error
         except KeyboardInterrupt:
-            return Passed(interrupted=True)
+            return Passed(interrupted=not self.cancel.asked, cancelled=self.cancel.asked)
         left: dict[str, str] = {}
         try:
             with interrupted_by_terminate():  # anew: Ray has put a handler of its own there
                 places = self._places(offered)
+                note_begun(self.study)
                 interrupted = self._phases(plan, places)
                 left = self._drain(interrupted)
         except KeyboardInterrupt:
@@ -101,7 +108,29 @@ class Driver:
         finally:
             self.cluster.__exit__(None, None, None)
             self._release()
-        return Passed(self.ran, interrupted, left=left)
+        return Passed(self.ran, interrupted, left=left, cancelled=self.cancel.asked)
+
+    def _cluster(self, plan: Plan) -> Cluster:
+        from cluster import ClusterRequest, open_cluster
+
+        file, slurm = self.study.file, self.study.file.slurm
+        if self.place.kind == "slurm":
+            from cluster.slurm.profiles import settings_for
+
+            slurm = settings_for(self.place.detail, slurm)
+        return open_cluster(
+            self.place,
+            ClusterRequest(
+                study=self.study.instance,
+                home=self.study.home.root,
+                folder=self.study.folder,
+                trial=file.resources.trial_size,
+                trials=len(plan.to_run) + proposals_open(plan, self.selection),
+                max_concurrent=file.resources.max_concurrent,
+                slurm=slurm,
+                tell=lambda line: self.console.print(line, markup=False, highlight=False),
+            ),
+        )
 
     def _waiting(self, what: str) -> AbstractContextManager[Any]:
         """Says in a terminal what is waited for; in a log, once."""
@@ -113,15 +142,14 @@ class Driver:
     def _places(self, offered: ClusterResources) -> int:
         """How many trials run at once. Raises `UsageError` if not even one fits."""
         wanted = self.study.file.resources
-        memory_gib = wanted.memory_gib or 0.0
-        ranks = wanted.ranks
-        places = offered.fits(wanted.cpus, wanted.gpus, memory_gib, ranks)
+        places = offered.fits(wanted.trial_size)
         if places < 1:
-            each = f"{ranks} ranks of " if ranks > 1 else ""
-            fewer = "-s resources.ranks=… " if ranks > 1 else ""
+            each = f"{wanted.ranks} ranks of " if wanted.ranks > 1 else ""
+            fewer = "-s resources.ranks=… " if wanted.ranks > 1 else ""
+            where = "this machine" if self.place.kind == "local" else f"'{self.place}'"
             raise UsageError(
                 f"A trial of '{self.study.name}' takes {each}{wanted.cpus:g} CPUs, "
-                f"{wanted.gpus:g} GPUs and {memory_gib:g} GiB, but this machine offers "
+                f"{wanted.gpus:g} GPUs and {wanted.memory_gib or 0:g} GiB, but {where} offers "
                 f"{offered.cpus:g}, {offered.gpus:g} and {offered.memory_gib:.1f}. Ask for less: "
                 f"{fewer}-s resources.cpus=… -s resources.gpus=… -s resources.memory_gib=…"
             )
@@ -136,6 +164,7 @@ class Driver:
         proposals = proposals_open(plan, self.selection)
         try:
             with (
+                self.cancel,
                 LiveNote(plan, self._tell_study) as self.note,
                 progress_for(self.console, plan, metric, proposals) as self.progress,
             ):
@@ -145,7 +174,7 @@ class Driver:
                     listed = self._search(listed, places)
                 self._engine(self._tickets(listed), places)
         except KeyboardInterrupt:
-            return True
+            return not self.cancel.asked
         return False
 
     def _search(self, listed: Sequence[PlannedTrial], places: int) -> list[PlannedTrial]:
@@ -167,46 +196,21 @@ class Driver:
         from orchestrator.engine.feed import ListedTickets
 
         self.trials |= {item.trial.identity: item for item in items}
-        return ListedTickets.of(
-            self._ticket(item.trial, item.outcome_number, item.afresh) for item in items
-        )
+        return ListedTickets.of(self.ticketing.planned(item) for item in items)
 
     def _search_ticket(self, trial: Trial, ordinal: int) -> Ticket:
         self.trials[trial.identity] = trial
-        return self._ticket(trial, 0, ordinal=ordinal)
-
-    def _ticket(
-        self, trial: Trial, number: int, afresh: bool = False, ordinal: int | None = None
-    ) -> Ticket:
-        return Ticket(
-            home=str(self.study.home.root),
-            study=self.study.instance,
-            identity=trial.identity,
-            label=trial.label,
-            arm=trial.arm,
-            replicate=trial.replicate,
-            seed=trial.seed,
-            workload=self.study.file.workload,
-            config=trial.config.model_dump(mode="json"),
-            document=dict(trial.document),
-            observed=dict(trial.observed),
-            outcome_number=number,
-            provenance=self.provenance,
-            same_code=self.selection.same_code,
-            ranks=self.study.file.resources.ranks,
-            time_limit_s=self.study.file.resources.time_limit_s,
-            afresh=afresh,
-            ordinal=ordinal,
-        )
+        return self.ticketing.ticket(trial, 0, ordinal=ordinal)
 
     def _engine(self, source: TicketSource, places: int, scheduled: bool = False) -> None:
         from orchestrator.engine.feed import Feed
         from orchestrator.engine.tune_engine import TuneEngine
 
-        if source.exhausted():
+        if source.exhausted() or self.cancel.asked:
             return
         design = self.study.searching
-        feed = Feed(self.study.home, source, self.study.file.retries, places)
+        feed = self.feed = Feed(self.study.home, source, self.study.file.retries, places)
+        self._need()
         engine = TuneEngine(
             self.study.file.resources,
             reusable=self.study.workload.reusable,
@@ -216,6 +220,12 @@ class Driver:
         )
         assert self.client is not None
         engine.run(feed, self, self.client.new_push())
+
+    def _need(self) -> None:
+        """Tells the cluster how much is left to do."""
+        assert self.cluster is not None
+        assert self.feed is not None
+        self.cluster.need(self.feed.left())
 
     # -- what the engine tells ------------------------------------------------------------------
 
@@ -241,6 +251,7 @@ class Driver:
         self.progress.reported(ticket.arm, ticket.label, step, metrics)
 
     def ended(self, ticket: Ticket, state: State) -> None:
+        self._need()
         outcome = self._tell_end(ticket, state).record.outcome
         assert self.progress is not None
         rule = self.study.file.verdict
@@ -249,6 +260,7 @@ class Driver:
 
     def failed(self, ticket: Ticket, failure: Failure, again: bool) -> None:
         if not again:
+            self._need()
             self._tell_end(ticket, "failed")
         assert self.progress is not None
         self.progress.failed(ticket.arm, ticket.label, failure, again)
@@ -257,7 +269,9 @@ class Driver:
         self.out.pop(ticket.identity, None)
         item = self._item(ticket, state)
         outcome = item.record.outcome
-        self.ran += outcome is None or outcome.study == self.study.instance  # not another study's
+        if state != "cancelled":  # of these some have not begun
+            # not another study's
+            self.ran += outcome is None or outcome.study == self.study.instance
         end = trial_end(self.study, item)
         if end is not None and self.client is not None:
             self.client.finish_trial(ticket.identity, end)
@@ -295,14 +309,14 @@ class Driver:
             while tries[-1].life() != "dead" and time.monotonic() < deadline:
                 time.sleep(0.1)
             if tries[-1].life() == "dead":
-                tries[-1].finish("preempted")
+                tries[-1].finish("cancelled" if self.cancel.asked else "preempted")
 
 
 def listed_trials(plan: Plan) -> list[PlannedTrial]:
     """The missing trials, and those that another study's run works on, so that this one waits for
-    them; each identity once."""
+    them; each identity once. What SLURM's queue has is left to it."""
     first: dict[str, PlannedTrial] = {}
     for item in plan.trials:
-        if item.action in ("run", "running"):
+        if item.action in ("run", "running") and item.job is None:
             first.setdefault(item.trial.identity, item)
     return list(first.values())

@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from orchestrator.attempts import HEARTBEAT_PERIOD_S, Attempt, attempts, claim_attempt
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from orchestrator.study import Study
 
 FOLLOW_EVERY_S = 1.0
+_BEGUN = "begun"
 
 
 @contextmanager
@@ -41,8 +43,7 @@ def follow(study: Study, console: Console) -> bool:
     from orchestrator.watching import ChangeLines, Watcher
 
     holder = driver_of(study)
-    claim = holder.claim() if holder else None
-    who = f"process {claim.process.pid} on {claim.process.host}" if claim else "another process"
+    who = seat_text(holder) if holder else "another process"
     console.print(f"{who} runs this study already: following it (Ctrl-C leaves it alone)")
     lines = ChangeLines()
     try:
@@ -58,5 +59,30 @@ def follow(study: Study, console: Console) -> bool:
 
 def driver_of(study: Study) -> Attempt | None:
     """The seat of the live process that drives a study; None if nobody does."""
-    seats = attempts(study.folder / "driver")
+    return driver_at(study.folder)
+
+
+def driver_at(study_folder: Path) -> Attempt | None:
+    """As `driver_of`, for the folder of a study instance."""
+    seats = attempts(study_folder / "driver")
     return seats[-1] if seats and seats[-1].life() != "dead" else None
+
+
+def note_begun(study: Study) -> None:
+    """Says that this process, which holds the seat, has what it needs to run trials."""
+    seat = driver_of(study)
+    if seat is not None:
+        (seat.folder / _BEGUN).touch()
+
+
+def has_begun(seat: Attempt) -> bool:
+    """Whether the driver that holds the seat has said so."""
+    return (seat.folder / _BEGUN).exists()
+
+
+def seat_text(seat: Attempt) -> str:
+    """Who sits there, in words."""
+    claim = seat.claim()
+    if claim is None:
+        return "another process"
+    return f"process {claim.process.pid} on {claim.process.host}"

@@ -1,8 +1,8 @@
 """Where things are kept: an `ORRERY_HOME`, with files that appear whole or not at all.
 
 trials/<identity>/            identity.json   outcome-0000.json
-      attempt-0000/           claim.json   spool/   checkpoint/   artifacts/
-studies/<study>-<hash>/       study.yaml   plan.json   report/
+      attempt-0000/           claim.json   log/   spool/   checkpoint/   artifacts/
+studies/<study>-<hash>/       study.yaml   plan.json   report/   driver.log   jobs/   cancel/
 ledger.db                     an index over the files
 mlflow.db, mlartifacts/       a view of them
 home-id                       tells this home's runs from another's where both publish to one place

@@ -23,6 +23,7 @@ from orchestrator.errors import DamagedFileError, IdentityMismatchError, OrreryE
 from orchestrator.home import Home, publish_once
 from orchestrator.identity import canonical_json, identity_of
 from orchestrator.records import Failure, Outcome, State
+from orchestrator.slurm_liveness import asked_together, unknown_text
 
 INDEX_VERSION = 2
 PLANNED: State = "planned"
@@ -95,8 +96,13 @@ def _how_it_stands(attempt: Attempt) -> tuple[State, Failure | None]:
     end = attempt.end()
     if end is not None:
         return end.state, end.failure
-    if attempt.life() == "dead":
-        return "preempted", Failure("node_lost", "its process ended without a word")
+    life = attempt.life()
+    if life == "dead":
+        told = attempt.told()
+        lost = None if told else Failure("node_lost", "its process ended without a word")
+        return "preempted", lost
+    if life == "unknown" and (claim := attempt.claim()) is not None:
+        return "running", Failure("unknown", unknown_text(claim.process.slurm_job or ""))
     return "running", None
 
 
@@ -105,13 +111,30 @@ def _lost_in_a_row(tries: Iterable[Attempt]) -> int:
     for attempt in tries:
         end = attempt.end()
         lost = end is not None and end.failure is not None and end.failure.kind == "node_lost"
-        if end is None or not lost or end.state == "failed":  # given up: a retry starts anew
-            count = 0
-            continue
-        step = end.checkpoint_step
+        step = end.checkpoint_step if end is not None else None
         newer = step is not None and (best is None or step > best)
-        count = 1 if newer else count + 1
         best = step if newer else best
+        if end is not None and end.told:  # is no loss, but may be progress
+            count = 0 if newer else count
+        elif end is None or not lost or end.state == "failed":  # given up: a retry starts anew
+            count = 0
+        else:
+            count = 1 if newer else count + 1
+    return count
+
+
+def told_in_a_row(home: Home, identity: str) -> int:
+    """How often a trial was told to leave since it last brought a newer checkpoint."""
+    count, best = 0, None
+    for attempt in attempts(home.trial(identity)):
+        end = attempt.end()
+        step = end.checkpoint_step if end is not None else None
+        newer = step is not None and (best is None or step > best)
+        best = step if newer else best
+        if newer or end is None or end.state == "failed":
+            count = 0
+        elif end.told:
+            count += end.state == "preempted"
     return count
 
 
@@ -177,18 +200,24 @@ class Ledger:
         found: dict[str, TrialRecord] = {}
         fresh: list[tuple[str, str, TrialRecord]] = []
         indexed = self._indexed([identity for identity in wanted if identity in present])
-        for identity in wanted:
-            if identity not in present:
-                found[identity] = TrialRecord(identity, PLANNED)
-                continue
-            known = self._current(identity, indexed.get(identity))
-            if known is not None:
-                found[identity] = known
-                continue
-            before = self._folder_stamp(identity)
-            record = found[identity] = read_trial(self.home, identity)
-            if record.state == "done":
-                fresh.append((identity, self._stamp(before, record), record))
+        unheard: list[str] = []
+        with asked_together() as queue:
+            for identity in wanted:
+                if identity not in present:
+                    found[identity] = TrialRecord(identity, PLANNED)
+                    continue
+                known = self._current(identity, indexed.get(identity))
+                if known is not None:
+                    found[identity] = known
+                    continue
+                before = self._folder_stamp(identity)
+                record = found[identity] = read_trial(self.home, identity)
+                if record.state == "done":
+                    fresh.append((identity, self._stamp(before, record), record))
+                elif record.failure is not None and record.state == "running":
+                    unheard.append(identity)
+        queue.ask()
+        found.update({identity: read_trial(self.home, identity) for identity in unheard})
         self._store(fresh)
         return found
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import Any, Literal
 
 from orchestrator.arms import Arm
@@ -18,7 +19,10 @@ SHORTEST_ID = 6
 """Digits of an id that name a trial."""
 
 Action = Literal["known", "run", "failed", "running", "left"]
-"""`left`: would run, but was not chosen (`--only`, `--limit`). `failed`: `orrery retry` runs it."""
+"""`left`: would run, but was not chosen (`--only`, `--limit`) or was cancelled alone. `failed`:
+`orrery retry` runs it."""
+
+CANCELLED_WHY = "cancelled: orrery retry runs it"
 
 
 @dataclass(frozen=True)
@@ -47,6 +51,8 @@ class PlannedTrial:
     why: str = ""
     afresh: bool = False
     """To be computed again from the start, not from the checkpoint of the known outcome."""
+    job: str | None = None
+    """The job of SLURM's queue that has it, e.g. `12_3`; its action is then `running`."""
 
 
 @dataclass(frozen=True)
@@ -89,9 +95,12 @@ def make_plan(
     selection: Selection = Selection(),
     proposals_left: int = 0,
     pruned: Collection[str] = (),
+    queued: Mapping[str, str] = MappingProxyType({}),
+    cancelled: Collection[str] = (),
 ) -> Plan:
     """Subtracts what is known. `covers(observed, asked)` says whether an outcome suffices;
-    `pruned` are the trials that a scheduler has ended for this study.
+    `pruned` are the trials that a scheduler has ended for this study; `queued` names the job of
+    each trial that SLURM's queue has; `cancelled` are the trials that were cancelled alone.
 
     Raises `UsageError` for an arm that the study does not have.
     """
@@ -111,18 +120,26 @@ def make_plan(
             item = PlannedTrial(trial, record, "known", "pruned", 0, "ended by the scheduler")
         else:
             item = _decide(trial, record, covers, code_digest, selection)
+        job = queued.get(trial.identity)
+        skipped = trial.identity in cancelled and not selection.retry  # by its task too
+        if job is not None and not skipped and item.action in ("run", "running", "failed"):
+            item = _left_to(job, item)
         outcome = item.record.outcome
         if item.action == "known" and outcome is not None:
             other_code += outcome.provenance.code_digest != code_digest
         if item.action == "run":
-            item = _select(item, selection, chosen)
+            if trial.identity in cancelled and not selection.retry and _is_in(trial, selection):
+                state: State = item.state if outcome is not None else "cancelled"
+                item = replace(item, action="left", state=state, why=CANCELLED_WHY)
+            else:
+                item = _select(item, selection, chosen)
         planned.append(item)
     return Plan(
         trials=tuple(planned),
         other_code=other_code,
         arms=tuple(arms),
         proposals_left=proposals_left,
-        notes=tuple(_shared(wanted)),
+        notes=(*_shared(wanted), *_in_queue(planned)),
     )
 
 
@@ -158,6 +175,18 @@ def _decide(
     return planned("run", "resumes" if record.has_checkpoint else "")
 
 
+def _is_in(trial: Trial, selection: Selection) -> bool:
+    """Whether `--only` lets it in."""
+    return not selection.only or any(_means(name, trial) for name in selection.only)
+
+
+def _left_to(job: str, item: PlannedTrial) -> PlannedTrial:
+    """A trial that SLURM's queue has: nobody else is to run it."""
+    running = item.record.state == "running"
+    why = f"runs in SLURM as {job}" if running else f"waits in SLURM's queue as {job}"
+    return replace(item, action="running", why=why, job=job)
+
+
 def _means(name: str, trial: Trial) -> bool:
     """Whether `name` is the trial's arm, or the start of its id."""
     return name == trial.arm or (len(name) >= SHORTEST_ID and trial.identity.startswith(name))
@@ -180,8 +209,7 @@ def _missing_observation(record: TrialRecord, trial: Trial) -> str:
 
 def _select(item: PlannedTrial, selection: Selection, chosen: set[str]) -> PlannedTrial:
     identity = item.trial.identity
-    only = selection.only
-    left_out = bool(only) and not any(_means(name, item.trial) for name in only)
+    left_out = not _is_in(item.trial, selection)
     over = selection.limit is not None and identity not in chosen and len(chosen) >= selection.limit
     if left_out or over:
         return PlannedTrial(
@@ -200,3 +228,12 @@ def _shared(trials: Collection[Trial]) -> list[str]:
         if owner != trial.arm:
             pairs[(owner, trial.arm)] = None
     return [f"arm '{b}' is the same configuration as '{a}': they share trials" for a, b in pairs]
+
+
+def _in_queue(planned: Iterable[PlannedTrial]) -> list[str]:
+    """How many trials SLURM's queue has: said, because this run does not run them."""
+    count = len({item.trial.identity for item in planned if item.job is not None})
+    if not count:
+        return []
+    have = "1 trial waits or runs" if count == 1 else f"{count} trials wait or run"
+    return [f"{have} in SLURM's queue (orrery status; orrery cancel takes them out)"]

@@ -18,6 +18,7 @@ class Process(msgspec.Struct, frozen=True):
     pid: int
     started: float
     slurm_job: str | None = None
+    """As SLURM's queue lists it: `12`, or `12_3` for a task of an array."""
 
     @classmethod
     def current(cls) -> Process:
@@ -27,14 +28,14 @@ class Process(msgspec.Struct, frozen=True):
             boot=boot_key(),
             pid=pid,
             started=_started(pid),
-            slurm_job=os.environ.get("SLURM_JOB_ID"),
+            slurm_job=_slurm_job(),
         )
 
     def alive_here(self) -> bool | None:
         """Whether it lives, if this host can tell: None for a process of another host."""
         if self.boot != boot_key():
             # the same host name under another boot means the host was started anew
-            return False if self._rebooted() else None
+            return False if self._rebooted() or self._before_requeue() else None
         import psutil
 
         try:
@@ -46,6 +47,17 @@ class Process(msgspec.Struct, frozen=True):
     def _rebooted(self) -> bool:
         ours, theirs = boot_key().split("/"), self.boot.split("/")
         return self.host == socket.gethostname() and ours[0] != theirs[0] and ours[1] == theirs[1]
+
+    def _before_requeue(self) -> bool:
+        """Whether it is of this very job, which SLURM has put back into the queue since: before it
+        starts a job anew, its processes are gone."""
+        again = os.environ.get("SLURM_RESTART_COUNT", "0") != "0"
+        return again and self.slurm_job is not None and self.slurm_job == _slurm_job()
+
+
+def _slurm_job() -> str | None:
+    array, task = (os.environ.get(f"SLURM_ARRAY_{name}_ID") for name in ("JOB", "TASK"))
+    return f"{array}_{task}" if array and task else os.environ.get("SLURM_JOB_ID")
 
 
 def _started(pid: int) -> float:

@@ -73,11 +73,11 @@ class Tally:
     def row(self, arm: str) -> _ArmRow:
         return self.rows.setdefault(arm, _ArmRow())
 
-    def finish(self, arm: str, label: str, value: float | None, *, failed: bool = False) -> None:
+    def finish(self, arm: str, label: str, value: float | None, state: State = "done") -> None:
         row = self.row(arm)
         row.running.pop(label, None)
-        row.done += not failed
-        row.failed += failed
+        row.done += state not in ("failed", "cancelled")
+        row.failed += state == "failed"
         self.ran += 1
         if value is not None:
             row.values.append(value)
@@ -129,13 +129,13 @@ class PlainProgress:
         """Too much for a log."""
 
     def ended(self, arm: str, label: str, state: State, value: float | None) -> None:
-        self._tally.finish(arm, label, value)
+        self._tally.finish(arm, label, value, state)
         shown = f"  {self._tally.metric} {value:.2f}" if value is not None else ""
         self._line(f"{self._count()} {state} {arm}  {label}{shown}  {self._tally.time_left()}")
 
     def failed(self, arm: str, label: str, failure: Failure, again: bool) -> None:
         if not again:
-            self._tally.finish(arm, label, None, failed=True)
+            self._tally.finish(arm, label, None, "failed")
         what = "lost, will be tried again" if again else f"failed ({failure.kind})"
         self._line(f"{self._count()} {what}: {arm}  {label}: {failure.cause}")
 
@@ -185,12 +185,12 @@ class LiveProgress:
         self._tally.row(arm).running[label] = f"step {step}"
 
     def ended(self, arm: str, label: str, state: State, value: float | None) -> None:
-        self._tally.finish(arm, label, value)
+        self._tally.finish(arm, label, value, state)
 
     def failed(self, arm: str, label: str, failure: Failure, again: bool) -> None:
         self._tally.row(arm).running.pop(label, None)
         if not again:
-            self._tally.finish(arm, label, None, failed=True)
+            self._tally.finish(arm, label, None, "failed")
         what = "lost, will be tried again" if again else f"failed ({failure.kind})"
         self._console.print(f"[red]{what}[/]: {arm}: ", failure.cause, highlight=False)
 

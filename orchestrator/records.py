@@ -58,6 +58,8 @@ class End(msgspec.Struct, frozen=True):
     ended_at_s: float
     failure: Failure | None = None
     checkpoint_step: int | None = None
+    told: str = ""
+    """Why it was told to end, where it was: that is no failure, and does not count as a loss."""
     version: int = RECORD_VERSION
 
 

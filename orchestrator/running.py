@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from orchestrator.array.refusal import refuse_array
+from orchestrator.cancelling import Request, clear, request
 from orchestrator.driver import Driver, Passed, proposals_open, without_repeats
 from orchestrator.driving import driver_seat, follow
-from orchestrator.errors import BusyError, UsageError, unknown
+from orchestrator.errors import BusyError, UsageError
 from orchestrator.plan_file import write_plan
-from orchestrator.planning import Plan, Selection
+from orchestrator.planning import CANCELLED_WHY, Plan, Selection
 from orchestrator.publishing import (
     publish,
     refuse_place,
@@ -24,7 +26,8 @@ if TYPE_CHECKING:
     import pandas as pd
     from rich.console import Console
 
-    from cluster import Cluster
+    from cluster import Place
+    from orchestrator.array.driver import ArrayDriver
     from orchestrator.study import Study
     from orchestrator.verdict import Verdict
 
@@ -42,6 +45,8 @@ class RunReport:
     """Only so many trials were asked for (`limit`)."""
     seconds: float
     telemetry_left: Mapping[str, str]
+    cancelled: bool = False
+    """`orrery cancel` ended it."""
 
     @property
     def verdict(self) -> Verdict | None:
@@ -49,10 +54,11 @@ class RunReport:
 
     @property
     def exit_code(self) -> int:
-        """0 all trials done (or as many as were asked for), 1 some failed, 130 interrupted."""
-        if self.interrupted:
+        """0 all trials done (or as many as were asked for), 1 some failed or were cancelled, 130
+        interrupted, or the study was cancelled."""
+        if self.interrupted or self.cancelled:
             return 130
-        failed = any(item.state == "failed" for item in self.plan.trials)
+        failed = any(i.state == "failed" or i.why == CANCELLED_WHY for i in self.plan.trials)
         missing = not self.limited and any(i.action in ("run", "running") for i in self.plan.trials)
         return 1 if failed or missing else 0
 
@@ -80,20 +86,22 @@ def run_study(
     if the study cannot be run as asked.
     """
     began = time.monotonic()
-    cluster = _cluster(on)
+    place = place_of_run(on)
+    refuse_array(study, place)
     console = console or _default_console()
     study.home.writable()
     study = dataclasses.replace(study, home=study.home.publishing_to(to))
     refuse_place(study.home)
     selection = Selection(tuple(only), limit, again, same_code, retry)
-    passed = _all_passes(study, selection, cluster, console)
+    passed = _all_passes(study, selection, place, console, request(study.folder))
     after = study.plan(without_repeats(selection))
     if study.searching is not None:  # what it proposed, its plan did not know yet
         write_plan(study, after)
     report, left = StudyReport(study.folder / "report", None, ()), dict(passed.left)
     if not passed.interrupted:
         report = report_study(study, after)
-        published = publish(study, after, report.verdict, state_of(after), report.folder)
+        state = "cancelled" if passed.cancelled else state_of(after)
+        published = publish(study, after, report.verdict, state, report.folder)
         left = left if published.busy else published.left
     return RunReport(
         study=study,
@@ -102,29 +110,39 @@ def run_study(
         ran=passed.ran,
         interrupted=passed.interrupted,
         limited=limit is not None,
+        cancelled=passed.cancelled,
         seconds=time.monotonic() - began,
         telemetry_left=left,
     )
 
 
-def _cluster(on: str) -> Callable[[], Cluster]:
-    from cluster import CLUSTERS
+def place_of_run(on: str) -> Place:
+    """What `--on` names. Raises `UsageError`."""
+    from cluster import place_named
 
-    if on not in CLUSTERS:
-        raise UsageError(unknown("cluster", on, CLUSTERS))
-    return CLUSTERS[on]
+    try:
+        return place_named(on)
+    except ValueError as error:
+        raise UsageError(str(error)) from error
 
 
 def _all_passes(
-    study: Study, selection: Selection, cluster: Callable[[], Cluster], console: Console
+    study: Study,
+    selection: Selection,
+    place: Place,
+    console: Console,
+    old_request: Request | None = None,
 ) -> Passed:
     """Passes until nothing is missing: another driver may have died or been interrupted, and a
-    trial shared with another study may have been observed less widely than is asked here."""
+    trial shared with another study may have been observed less widely than is asked here.
+
+    `old_request` cancelled the study before this run was asked for, so this run takes it back.
+    """
     ran, futile = 0, 0
     while True:
-        passed = _pass(study, selection, cluster, console)
+        passed = _pass(study, selection, place, console, old_request)
         ran += passed.ran
-        if passed.interrupted:
+        if passed.interrupted or passed.cancelled:
             break
         if passed.followed:
             continue
@@ -137,21 +155,42 @@ def _all_passes(
 
 
 def _pass(
-    study: Study, selection: Selection, cluster: Callable[[], Cluster], console: Console
+    study: Study,
+    selection: Selection,
+    place: Place,
+    console: Console,
+    old_request: Request | None,
 ) -> Passed:
     plan = study.plan(selection)
     study.maker.check(item.trial for item in plan.to_run)
     write_plan(study, plan)
     for note in plan.notes:
         console.print(note, style="dim", highlight=False, markup=False)
-    elsewhere = any(item.action == "running" for item in plan.trials)
+    by_array = place.kind == "slurm-array"  # another place leaves to SLURM's queue what it has
+    elsewhere = any(i.action == "running" and (by_array or i.job is None) for i in plan.trials)
     if not (plan.to_run or elsewhere or proposals_open(plan, selection)):
         return Passed()
     try:
         with driver_seat(study):
-            return Driver(study, selection, cluster(), console).carry_out(plan)
+            if request(study.folder) == old_request:
+                clear(study.folder)
+            if selection.retry and plan.to_run:
+                clear(study.folder, *(item.trial.identity for item in plan.to_run))
+            return _driver(study, selection, place, console).carry_out(plan)
     except BusyError:
-        return Passed(interrupted=follow(study, console), followed=True)
+        interrupted = follow(study, console)
+        ended = request(study.folder) not in (None, old_request)
+        return Passed(interrupted=interrupted, followed=True, cancelled=ended and not interrupted)
+
+
+def _driver(
+    study: Study, selection: Selection, place: Place, console: Console
+) -> Driver | ArrayDriver:
+    if place.kind == "slurm-array":
+        from orchestrator.array.driver import ArrayDriver
+
+        return ArrayDriver(study, selection, place, console)
+    return Driver(study, selection, place, console)
 
 
 def _default_console() -> Console:

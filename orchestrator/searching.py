@@ -102,6 +102,10 @@ class SearchTickets:
         left = bool(self._unfinished) or self._next_ordinal < self.design.budget
         return not left or self._at_limit()
 
+    def left(self) -> int:
+        open_ = len(self._unfinished) + self.design.budget - self._next_ordinal
+        return open_ if self.limit is None else min(open_, self.limit - len(self.handed))
+
     def _at_limit(self) -> bool:
         return self.limit is not None and len(self.handed) >= self.limit
 
@@ -111,7 +115,7 @@ class SearchTickets:
             self._reports[ticket.ordinal] = (step, metrics.get(self.design.metric))
 
     def ended(self, ticket: Ticket, state: State) -> None:
-        if ticket.ordinal is None:
+        if ticket.ordinal is None or state == "cancelled":  # the next run goes on with it
             return
         if state == "pruned":
             step, value = self._reports.get(ticket.ordinal, (0, None))

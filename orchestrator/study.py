@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from orchestrator.arms import Arm, arms_of
+from orchestrator.array.in_queue import trials_in_queue
+from orchestrator.cancelling import cancelled_trials
 from orchestrator.errors import UsageError, unknown
 from orchestrator.home import Home
 from orchestrator.inputs import design_with_inputs, with_inputs
@@ -193,6 +195,8 @@ class Study:
             selection=selection,
             proposals_left=left,
             pruned=pruned,
+            queued=trials_in_queue(self.home),
+            cancelled=cancelled_trials(self.folder),
         )
 
     def run(self, on: str = "local", **options: Any) -> RunReport:

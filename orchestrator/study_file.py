@@ -16,6 +16,8 @@ from pydantic import (
     model_validator,
 )
 
+from cluster.contract import TrialSize
+from cluster.slurm.settings import SlurmSettings
 from orchestrator.errors import UsageError, unknown
 from orchestrator.verdict import Rule
 from workloads.contract import refuse_truth_for_number
@@ -157,6 +159,11 @@ class Resources(Part):
     time_limit_s: float | None = Field(default=None, gt=0)
     """A trial that runs longer fails as `timed_out`."""
 
+    @property
+    def trial_size(self) -> TrialSize:
+        """What one trial takes, as clusters ask for it."""
+        return TrialSize(self.cpus, self.gpus, self.memory_gib or 0.0, self.ranks)
+
     @model_validator(mode="after")
     def _ranks_share_no_gpu(self) -> Resources:
         if self.ranks > 1 and self.gpus != int(self.gpus):
@@ -191,6 +198,8 @@ class StudyFile(Part):
     next_steps: dict[str, list[str]] = {}
     resources: Resources = Resources()
     retries: Retries = Retries()
+    slurm: SlurmSettings = SlurmSettings()
+    """Used by `--on slurm` and `--on slurm-array`. Not in the identity."""
     presets: dict[str, dict[str, Any]] = {}
 
     @field_validator("question", "hypothesis")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shlex
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,8 +15,9 @@ from orchestrator.attempts import Attempt, attempts
 from orchestrator.errors import DamagedFileError, UsageError
 from orchestrator.home import Home
 from orchestrator.ledger import TrialRecord, read_trial
+from orchestrator.log_files import log_path
 from orchestrator.plan_file import NAME as PLAN_NAME
-from orchestrator.plan_file import read_plan
+from orchestrator.plan_file import ListedTrial, read_plan
 from telemetry.dense.causes import Cause, root_causes
 from telemetry.events import Tier
 from telemetry.parquet import events_in_order
@@ -44,6 +45,8 @@ class Trace:
     """The command that runs it again from its record and touches nothing; None if it runs."""
     causes: Sequence[Cause] = ()
     unreadable: str | None = None
+    log: Path | None = None
+    """What the newest attempt that printed anything has printed, of rank 0."""
 
     def to_json(self) -> dict[str, Any]:
         failure = self.record.failure
@@ -60,6 +63,7 @@ class Trace:
             "replay": self.replay,
             "causes": [cause.to_json() for cause in self.causes],
             "unreadable": self.unreadable,
+            "log": str(self.log) if self.log is not None else None,
         }
 
     def text(self) -> str:
@@ -73,7 +77,10 @@ class Trace:
             lines.append(f"dense traces cannot be read: {self.unreadable}")
         if self.traceback:
             lines += ["", *self.traceback.splitlines()[-TAIL_LINES:], ""]
-        lines += [f"files: {self.folder}", f"reproduce: {self.reproduce}"]
+        lines.append(f"files: {self.folder}")
+        if self.log is not None:
+            lines.append(f"log: {self.log} (orrery logs {self.record.identity[:8]})")
+        lines.append(f"reproduce: {self.reproduce}")
         if self.replay is not None:
             lines.append(f"replay: {self.replay}")
         return "\n".join(lines)
@@ -103,15 +110,19 @@ def trace_trial(name: str, home: str | Path | None = None) -> Trace:
         replay=_replay(place, identity) if record.state in ("done", "failed", "pruned") else None,
         causes=causes,
         unreadable=unreadable,
+        log=next(
+            (path for one in reversed(tries) if (path := log_path(one.folder)).exists()), None
+        ),
     )
 
 
-def find_trial(home: Home, name: str) -> str:
+def find_trial(home: Home, name: str, *, planned: bool = False) -> str:
     """The one identity that `name` stands for: an id, the start of one, a label as `orrery status
     --json` lists it, or `ARM seed N` as `orrery watch` shows it.
 
-    Raises `UsageError` if none or several."""
-    known = home.identities()
+    `planned`: of the trials too that no attempt has begun. Raises `UsageError` if none or several.
+    """
+    known = home.identities() | (_ever_planned(home) if planned else set())
     wanted = name.rpartition("-")[2] if "=" in name else name
     found = sorted(identity for identity in known if identity.startswith(wanted))
     if not found and (shown := re.fullmatch(r"(.+) seed (\d+)", name)):
@@ -132,14 +143,26 @@ def find_trial(home: Home, name: str) -> str:
     )
 
 
+def studies_of(home: Home, identity: str) -> list[Path]:
+    """The folders of the studies that have planned a trial."""
+    files = home.studies.glob(f"*/{PLAN_NAME}")
+    return [file.parent for file in files if identity.encode() in file.read_bytes()]
+
+
 def _planned(home: Home, arm: str, seed: int) -> set[str]:
     """Identities under which studies of the home have planned an arm with a seed."""
-    found: set[str] = set()
+    return {t.id for t in _listed(home) if (t.arm, t.seed) == (arm, seed)}
+
+
+def _ever_planned(home: Home) -> set[str]:
+    return {trial.id for trial in _listed(home)}
+
+
+def _listed(home: Home) -> Iterator[ListedTrial]:
+    """The trials that studies of the home have planned."""
     for file in home.studies.glob(f"*/{PLAN_NAME}"):
         with suppress(DamagedFileError):
-            listed = read_plan(file.parent).trials
-            found |= {trial.id for trial in listed if (trial.arm, trial.seed) == (arm, seed)}
-    return found
+            yield from read_plan(file.parent).trials
 
 
 def _told(attempt: Attempt) -> str:

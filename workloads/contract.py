@@ -156,7 +156,15 @@ class Checkpoints(Protocol):
     def saving(self, step: int) -> AbstractContextManager[Path]:
         """A temporary folder to write into; it becomes the latest checkpoint when the block ends.
 
-        Raises inside the block leave no checkpoint. A rank other than 0 must not call this.
+        Raises inside the block leave no checkpoint. A rank other than 0 must not call this. Once
+        the checkpoint is complete it raises `TrialStopped` if one is `wanted`.
+        """
+
+    def wanted(self) -> bool:
+        """Whether to save now: the trial is about to be stopped, or was cancelled.
+
+        Costs next to nothing, so that it may be asked at every step. Ranks may hear it at different
+        steps: rank 0's word counts (`workloads.training.checkpointing.wanted`).
         """
 
 

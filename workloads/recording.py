@@ -53,11 +53,17 @@ class RecordingEmitter:
 
 @dataclass
 class KeptCheckpoints:
-    """Checkpoints in a folder, of which none is removed. `start` is where the trial goes on."""
+    """Checkpoints in a folder, of which none is removed. `start` is where the trial goes on.
+
+    With `leave_after` questions, a checkpoint is wanted from the next one on, and the trial is
+    stopped when it is made.
+    """
 
     folder: Path
     start: Checkpoint | None = None
+    leave_after: int | None = None
     saved: list[Checkpoint] = field(default_factory=list)
+    _asked: int = 0
 
     def latest(self) -> Checkpoint | None:
         """The one saved last, else the start."""
@@ -65,18 +71,29 @@ class KeptCheckpoints:
 
     @contextmanager
     def saving(self, step: int) -> Iterator[Path]:
-        """A folder that becomes a checkpoint when the block ends."""
+        """A folder that becomes a checkpoint when the block ends; see `leave_after`."""
         partial = Path(tempfile.mkdtemp(prefix=".partial-", dir=self.folder))
         yield partial
         final = self.folder / f"step-{step:012d}"
         shutil.rmtree(final, ignore_errors=True)
         partial.rename(final)
         self.saved = [one for one in self.saved if one.step != step] + [Checkpoint(final, step)]
+        if self._told:
+            raise TrialStopped
+
+    def wanted(self) -> bool:
+        """Whether `leave_after` questions were asked before."""
+        self._asked += 1
+        return self._told
+
+    @property
+    def _told(self) -> bool:
+        return self.leave_after is not None and self._asked > self.leave_after
 
 
 @dataclass(frozen=True)
 class Recorded:
-    """What a trial gave and said. `result` is None if it was stopped at a report."""
+    """What a trial gave and said. `result` is None if it was stopped."""
 
     result: Result | None
     rows: list[tuple[int, dict[str, float | None]]]
@@ -94,18 +111,20 @@ def run_recorded(
     seed: int = 0,
     start: Checkpoint | None = None,
     stop_at_first_report: bool = False,
+    leave_after: int | None = None,
     rank: int = 0,
     ranks: int = 1,
 ) -> Recorded:
     """Runs one trial in this process, in a fresh folder below `folder`.
 
-    As one of several `ranks`, in a process whose environment names the others (`in_ranks`).
+    `leave_after` as in `KeptCheckpoints`. As one of several `ranks`, in a process whose environment
+    names the others (`in_ranks`).
     """
     place = Path(tempfile.mkdtemp(prefix="trial-", dir=folder))
     for name in ("artifacts", "checkpoints"):
         (place / name).mkdir()
     emitter, reported = RecordingEmitter(), list[int]()
-    checkpoints = KeptCheckpoints(place / "checkpoints", start)
+    checkpoints = KeptCheckpoints(place / "checkpoints", start, leave_after)
 
     def report(step: int, metrics: Mapping[str, float | None]) -> None:
         reported.append(step)
@@ -128,7 +147,7 @@ def run_recorded(
     try:
         result = workload.run(resolved(workload, fields), context)
     except TrialStopped:
-        if not stop_at_first_report:
+        if not stop_at_first_report and leave_after is None:
             raise
     return Recorded(result, emitter.rows, reported, checkpoints.saved, _device_bytes())
 

@@ -13,13 +13,21 @@ _REFUSALS = {
 
 
 def main() -> None:
-    """Runs the command line. Exit codes: 0 done, 1 trials failed, 2 wrong use, 130 interrupted."""
+    """Runs the command line. Exit codes: 0 done, 1 trials failed, 2 wrong use, 130 interrupted,
+    or the study was cancelled."""
     from orchestrator.cli.app import app
     from orchestrator.errors import OrreryError
 
     try:
         app()
     except OrreryError as error:
+        print(f"orrery: {error}", file=sys.stderr)
+        sys.exit(2)
+    except RuntimeError as error:
+        from cluster import ClusterError
+
+        if not isinstance(error, ClusterError):
+            raise
         print(f"orrery: {error}", file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt:

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from orchestrator.cli import export, looking, publish, replay, running, upkeep, watch
+from orchestrator.cli import cancel, export, logs, looking, publish, replay, running, upkeep, watch
 
 app = typer.Typer(
     name="orrery",
@@ -40,7 +40,9 @@ app.command("plan")(looking.plan)
 app.command("run")(running.run)
 app.command("status")(looking.status)
 app.command("watch")(watch.watch)
+app.command("logs")(logs.logs)
 app.command("retry")(running.retry)
+app.command("cancel")(cancel.cancel)
 app.command("trace")(looking.trace)
 app.command("replay")(replay.replay)
 app.command("report")(looking.report)

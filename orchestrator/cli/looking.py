@@ -12,6 +12,7 @@ import typer
 from orchestrator.cli.options import (
     AsJson,
     HomeFolder,
+    On,
     Preset,
     Settings,
     StudyName,
@@ -48,18 +49,34 @@ def plan(
     settings: Settings = None,
     preset: Preset = None,
     home: HomeFolder = None,
+    on: On = "local",
     as_json: AsJson = False,
 ) -> None:
-    """What would run: arms, trials, what is known already, resources, what can be resolved."""
+    """What would run: arms, trials, what is known already, resources, what can be resolved.
+
+    With --on slurm or slurm-array also the scripts that would be submitted.
+    """
+    from orchestrator.running import place_of_run
+
+    place = place_of_run(on)
     chosen = load_study(study, settings, preset, home)
     made = chosen.plan()
     chosen.maker.check(item.trial for item in made.to_run)
+    jobs = None
+    if place.kind in ("slurm", "slurm-array"):
+        from orchestrator.array.refusal import refuse_array
+        from orchestrator.planned_jobs import planned_jobs
+
+        refuse_array(chosen, place)
+        jobs = planned_jobs(chosen, made, place)
     if as_json:
-        print_json(_plan_json(chosen, made))
+        print_json({**_plan_json(chosen, made), "jobs": jobs.to_json() if jobs else None})
         return
     from orchestrator.cli.plan_text import print_plan
 
-    print_plan(chosen, made)
+    print_plan(chosen, made, place)
+    if jobs is not None:
+        typer.echo(jobs.text())
 
 
 def status(
@@ -74,7 +91,7 @@ def status(
 
     chosen = known_study(study, settings, preset, home)
     made = chosen.plan()
-    _publish_what_is_left(chosen, made)
+    publish_what_is_left(chosen, made)
     if as_json:
         print_json(status_json(chosen, made))
     else:
@@ -144,15 +161,19 @@ def schema(
         print_json(workload_named(workload).Config.model_json_schema())
 
 
-def _publish_what_is_left(study: Study, made: Plan) -> None:
-    """What a driver that died has not published; a study that runs is left to its driver, and one
-    that was told where to publish (`--to`) to the next run."""
+def publish_what_is_left(study: Study, made: Plan) -> None:
+    """What a driver that died has not published, or job arrays have done without one; a study that
+    runs is left to its driver, and one that was told where to publish (`--to`) to the next run."""
+    from orchestrator.driving import driver_of
     from orchestrator.plan_file import was_published_elsewhere
     from orchestrator.publishing import publish, state_of
     from orchestrator.reporting import saved_report
 
     states = {item.record.state for item in made.trials}
-    if states == {"planned"} or "running" in states or was_published_elsewhere(study.folder):
+    if states == {"planned"} or was_published_elsewhere(study.folder):
+        return
+    by_others = any(i.record.state == "running" and i.job is None for i in made.trials)
+    if by_others or ("running" in states and driver_of(study) is not None):
         return
     saved = saved_report(study, made)
     try:

@@ -30,6 +30,15 @@ HomeFolder = Annotated[
     Path | None,
     typer.Option("--home", metavar="DIR", help="Where results are kept [ORRERY_HOME, ./.orrery]."),
 ]
+On = Annotated[
+    str,
+    typer.Option(
+        "--on",
+        metavar="PLACE",
+        help="Where to run: local, slurm[:PROFILE], slurm-array[:PROFILE], ray:HOST:PORT from a "
+        "node of a Ray cluster, or ray:http://HOST:8265.",
+    ),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for machines.")]
 To = Annotated[
     str | None,

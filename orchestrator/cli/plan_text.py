@@ -11,15 +11,17 @@ from orchestrator.disk import folder_bytes
 from orchestrator.progress import duration
 
 if TYPE_CHECKING:
+    from cluster import Place
     from orchestrator.planning import Plan
     from orchestrator.study import Study
+    from orchestrator.study_file import Resources
 
 MOST_ARMS = 40
 SIZED = 20
 """Known trials whose size on disk is looked at, to tell that of the others."""
 
 
-def print_plan(study: Study, plan: Plan) -> None:
+def print_plan(study: Study, plan: Plan, place: Place | None = None) -> None:
     from rich import box
     from rich.console import Console
     from rich.table import Table
@@ -43,12 +45,13 @@ def print_plan(study: Study, plan: Plan) -> None:
     console.print(table)
     if len(plan.arms) > MOST_ARMS:
         console.print(f"… and {len(plan.arms) - MOST_ARMS} more arms (--json lists all)")
-    for line in summary_lines(study, plan):
+    for line in summary_lines(study, plan, place):
         console.print(line, markup=False)
 
 
-def summary_lines(study: Study, plan: Plan) -> list[str]:
-    """What is known, what would run, with what, and what it can resolve."""
+def summary_lines(study: Study, plan: Plan, place: Place | None = None) -> list[str]:
+    """What is known, what would run, with what, and what it can resolve. `place`: where; None for
+    this machine."""
     from orchestrator.judging import resolvable
 
     lines = list(plan.notes)
@@ -66,36 +69,58 @@ def summary_lines(study: Study, plan: Plan) -> list[str]:
     failed = [item for item in plan.trials if item.action == "failed"]
     if failed:
         lines.append(f"  {len(failed)} failed before (orrery retry {study.name}): {failed[0].why}")
-    lines.append(_resources(study, plan))
+    lines.append(_resources(study, plan, place))
     can = resolvable(study, plan)
     if can is not None:
         lines.append(f"{can[0].text} ({can[1]})")
     return lines
 
 
-def _resources(study: Study, plan: Plan) -> str:
+def _resources(study: Study, plan: Plan, place: Place | None) -> str:
     from cluster.local import usable_cpus
 
     wanted = study.file.resources
-    here = usable_cpus()
-    places = int(here / wanted.cpus) // wanted.ranks
     ranks = f"{wanted.ranks} ranks of " if wanted.ranks > 1 else ""
     text = f"each takes {ranks}{wanted.cpus:g} CPU, {wanted.gpus:g} GPU: "
-    if places < 1:
-        return f"{text}more than this machine has ({here} CPUs)"
-    places = min(places, wanted.max_concurrent or places)
-    text += f"{places} at once here"
+    if place is None or place.kind == "local":
+        places = _places_here(wanted)
+        if places < 1:
+            return f"{text}more than this machine has ({usable_cpus()} CPUs)"
+        text += f"{places} at once here"
+    else:
+        places = None
+        text += f"as many at once as '{place}' has room for"
+        text += f", at most {wanted.max_concurrent}" if wanted.max_concurrent else ""
+    return text + _time(plan, places) + _disk(study, plan)
+
+
+def _places_here(wanted: Resources) -> int:
+    from cluster.local import usable_cpus
+
+    places = int(usable_cpus() / wanted.cpus) // wanted.ranks
+    return min(places, wanted.max_concurrent or places)
+
+
+def _time(plan: Plan, places: int | None) -> str:
+    """How long it takes; `places`: trials at once, None where nobody knows."""
     times = [
         item.record.outcome.finished_at_s - item.record.outcome.started_at_s
         for item in plan.trials
         if item.record.outcome is not None
     ]
     left = len(plan.to_run)
-    if left and times:
-        guess = sum(times) / len(times) * left / places
-        text += f"; about {duration(guess)} at {sum(times) / len(times):.1f} s a trial so far"
-    elif left:
-        text += "; time n/a until a trial has run"
+    if not left:
+        return ""
+    if not times:
+        return "; time n/a until a trial has run"
+    mean = sum(times) / len(times)
+    if places is None:
+        return f"; about {duration(mean * left)} in all at {mean:.1f} s a trial so far"
+    return f"; about {duration(mean * left / places)} at {mean:.1f} s a trial so far"
+
+
+def _disk(study: Study, plan: Plan) -> str:
+    text, left = "", len(plan.to_run)
     folder = study.home.root
     while not folder.exists():
         folder = folder.parent

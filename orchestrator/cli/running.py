@@ -10,6 +10,7 @@ import typer
 from orchestrator.cli.options import (
     AsJson,
     HomeFolder,
+    On,
     Only,
     Preset,
     Settings,
@@ -19,12 +20,16 @@ from orchestrator.cli.options import (
     load_study,
     print_json,
 )
+from orchestrator.run_words import ALL_ARMS, RunOptions
 
 if TYPE_CHECKING:
     from orchestrator.running import RunReport
     from orchestrator.study import Study
 
-ALL_ARMS = "(all)"
+Detach = Annotated[
+    bool,
+    typer.Option("--detach", help="Go on when this shell closes, and return once it has begun."),
+]
 
 
 def run(
@@ -32,7 +37,8 @@ def run(
     settings: Settings = None,
     preset: Preset = None,
     home: HomeFolder = None,
-    on: Annotated[str, typer.Option("--on", metavar="CLUSTER", help="Where to run.")] = "local",
+    on: On = "local",
+    detach: Detach = False,
     only: Only = None,
     limit: Annotated[
         int | None, typer.Option("--limit", min=1, metavar="N", help="At most N trials.")
@@ -53,18 +59,15 @@ def run(
     as_json: AsJson = False,
 ) -> None:
     """Run what is missing of a study, then give its verdict. Running again resumes."""
-    chosen = load_study(study, settings, preset, home)
     everything = again is not None and ALL_ARMS in again
-    _run(
-        chosen,
-        as_json,
-        on=on,
-        only=only or (),
+    options = RunOptions(
+        only=tuple(only or ()),
         limit=limit,
         again=True if everything else tuple(again or ()) or False,
         same_code=same_code,
         to=to,
     )
+    _go(load_study(study, settings, preset, home), on, options, detach, as_json)
 
 
 def retry(
@@ -72,22 +75,43 @@ def retry(
     settings: Settings = None,
     preset: Preset = None,
     home: HomeFolder = None,
+    on: On = "local",
+    detach: Detach = False,
     only: Only = None,
     to: To = None,
     as_json: AsJson = False,
 ) -> None:
     """Run the failed trials of a study again (and what else is missing)."""
-    _run(known_study(study, settings, preset, home), as_json, only=only or (), retry=True, to=to)
+    options = RunOptions(only=tuple(only or ()), retry=True, to=to)
+    _go(known_study(study, settings, preset, home), on, options, detach, as_json)
 
 
-def _run(study: Study, as_json: bool, **options: Any) -> None:
+def _go(study: Study, on: str, options: RunOptions, detach: bool, as_json: bool) -> None:
+    from orchestrator.running import place_of_run
+
+    place = place_of_run(on)
+    if place.runs_elsewhere:
+        from rich.console import Console
+
+        from orchestrator.elsewhere import run_elsewhere
+
+        console = Console(stderr=True, highlight=False)
+        raise typer.Exit(run_elsewhere(study, place, options, console, detach))
+    if detach:
+        from orchestrator.cli.detached import run_detached
+
+        raise typer.Exit(run_detached(study, place, options, as_json))
+    _run(study, on, options, as_json)
+
+
+def _run(study: Study, on: str, options: RunOptions, as_json: bool) -> None:
     from rich.console import Console
 
     from orchestrator.running import run_study
 
     console = Console(stderr=True, highlight=False)
     try:
-        result = run_study(study, console=console, **options)
+        result = run_study(study, on=on, console=console, **options.keywords)
     except KeyboardInterrupt:
         console.print("Interrupted: nothing is lost. The same command goes on.")
         raise typer.Exit(130) from None
@@ -104,6 +128,7 @@ def _json(result: RunReport) -> dict[str, Any]:
         "ran": result.ran,
         "counts": result.plan.counts,
         "interrupted": result.interrupted,
+        "cancelled": result.cancelled,
         "seconds": round(result.seconds, 1),
         "report": str(result.report.folder),
         "verdict": result.verdict.to_json() if result.verdict else None,
@@ -142,6 +167,13 @@ def _print(result: RunReport, console: Any) -> None:
     if result.interrupted:
         console.print(
             f"Interrupted: nothing is lost. Go on with: {reproduce_command(result.study)}",
+            markup=False,
+            soft_wrap=True,
+        )
+    if result.cancelled:
+        console.print(
+            "Cancelled (orrery cancel): nothing is lost. Go on with: "
+            f"{reproduce_command(result.study)}",
             markup=False,
             soft_wrap=True,
         )

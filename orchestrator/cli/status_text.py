@@ -7,6 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from orchestrator.cli.heading import heading
 from orchestrator.disk import disk_bytes
+from orchestrator.driving import driver_of, seat_text
+from orchestrator.jobs_shown import jobs_of
+from orchestrator.log_files import driver_log
 
 if TYPE_CHECKING:
     from orchestrator.planning import Plan
@@ -19,6 +22,8 @@ def status_json(study: Study, plan: Plan) -> dict[str, Any]:
     runs = mlflow_run_ids(study, plan)
     return {
         "study": study.instance,
+        "driver": _driver_json(study),
+        "jobs": [job.to_json() for job in jobs_of(study.folder)],
         "counts": plan.counts,
         "trials": [
             {
@@ -68,3 +73,29 @@ def print_status(study: Study, plan: Plan) -> None:
             )
     total = ", ".join(f"{count} {state}" for state, count in sorted(plan.counts.items()))
     console.print(f"{total}; {disk_bytes(study, plan) / 2**20:.1f} MiB on disk", markup=False)
+    for line in _who_works(study):
+        console.print(line, markup=False, soft_wrap=True)
+
+
+def _who_works(study: Study) -> list[str]:
+    """The driver with its log, if one is there, and the open jobs, a line each."""
+    seat, log = driver_of(study), driver_log(study.folder)
+    lines = []
+    if seat is not None:
+        where = f"; log: {log} (orrery logs {study.name} -f)" if log.exists() else ""
+        lines.append(f"driver: {seat_text(seat)}{where}")
+    return lines + [job.text for job in jobs_of(study.folder)]
+
+
+def _driver_json(study: Study) -> dict[str, Any] | None:
+    seat, log = driver_of(study), driver_log(study.folder)
+    claim = seat.claim() if seat is not None else None
+    if claim is None:
+        return None
+    return {
+        "pid": claim.process.pid,
+        "host": claim.process.host,
+        "slurm_job": claim.process.slurm_job,
+        "since_s": claim.claimed_at_s,
+        "log": str(log) if log.exists() else None,
+    }

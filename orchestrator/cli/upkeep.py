@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from orchestrator.cli.options import AsJson, HomeFolder, print_json
+from orchestrator.cli.options import AsJson, HomeFolder, On, print_json
 
 ledger = typer.Typer(name="ledger", help="The index over the trials' files.", no_args_is_help=True)
 
@@ -21,16 +21,19 @@ def ui(
     raise typer.Exit(serve(home, port, typer.echo))
 
 
-def doctor(home: HomeFolder = None, as_json: AsJson = False) -> None:
-    """What this machine has: Python, CPUs, GPUs, Ray, MLflow, SLURM, disk."""
-    from orchestrator.doctor import examine
+def doctor(home: HomeFolder = None, on: On = "local", as_json: AsJson = False) -> None:
+    """What this machine has: Python, CPUs, GPUs, Ray, MLflow, SLURM, disk.
+
+    With --on what is found at that place: whether runs there would be accepted.
+    """
+    from orchestrator.doctor import examine_place
 
     findings = []
-    for finding in examine(home):
+    for finding in examine_place(on, home):
         findings.append(finding)
         if not as_json:
             mark = {True: "ok  ", False: "FAIL", None: "    "}[finding.ok]
-            typer.echo(f"{mark} {finding.what:<14} {finding.found}")
+            typer.echo(f"{mark} {finding.what:<17} {finding.found}")
     if as_json:
         print_json([{"what": f.what, "ok": f.ok, "found": f.found} for f in findings])
     raise typer.Exit(1 if any(finding.ok is False for finding in findings) else 0)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from orchestrator.cli.looking import publish_what_is_left
 from orchestrator.cli.options import AsJson, HomeFolder, Preset, Settings, StudyName, known_study
 
 if TYPE_CHECKING:
@@ -30,8 +31,10 @@ def watch(
     from orchestrator.watching import Watcher
 
     try:
-        watcher = Watcher(known_study(study, settings, preset, home))
-        frame = _watch(watcher, interval, once, as_json)
+        chosen = known_study(study, settings, preset, home)
+        frame = _watch(Watcher(chosen), interval, once, as_json)
+        if frame.over:  # job arrays have nobody else to publish what they came to
+            publish_what_is_left(chosen, chosen.plan())
     except KeyboardInterrupt:
         raise typer.Exit(130) from None
     raise typer.Exit(0 if once or frame.state == "done" else 1)

@@ -1,6 +1,6 @@
-"""Feeds Tune with tickets, one when there is room for one, and decides what is tried again.
+"""Hands tickets out, one when there is room for one, and decides what is tried again.
 
-To Tune this is a searcher; to the study it is the retry policy. Tune itself retries nothing.
+This is a study's retry policy, whoever runs its trials: what runs them retries nothing itself.
 """
 
 from __future__ import annotations
@@ -14,20 +14,23 @@ from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
 import msgspec
-from ray.tune.search import Searcher
 
 from orchestrator.attempts import Attempt, attempts
 from orchestrator.engine.failures import failure_of_lost_worker
 from orchestrator.engine.ticket import Ticket
-from orchestrator.engine.trainable import TICKET
 from orchestrator.home import Home
-from orchestrator.ledger import read_trial
+from orchestrator.ledger import read_trial, told_in_a_row
 from orchestrator.records import Failure, State
 from orchestrator.study_file import Retries
 
 logger = logging.getLogger(__name__)
 
 BUSY_PAUSE_S = 5.0
+LEAVING_PAUSE_S = 2.0
+"""After a trial was told to leave: a process on the node that leaves might take it again."""
+TOLD_WITHOUT_PROGRESS = 10
+"""A trial that was told to leave so often in a row, without a newer checkpoint, is given up: it
+takes longer to its first one than it is ever left in peace."""
 
 
 class TicketSource(Protocol):
@@ -38,6 +41,9 @@ class TicketSource(Protocol):
 
     def exhausted(self) -> bool:
         """Whether `next` will give no more, whatever comes of the tickets still out."""
+
+    def left(self) -> int:
+        """How many tickets `next` may still give."""
 
     def reported(self, ticket: Ticket, step: int, metrics: Mapping[str, float | None]) -> None:
         """Told what a trial reports while it runs."""
@@ -61,6 +67,9 @@ class ListedTickets:
 
     def exhausted(self) -> bool:
         return not self.waiting
+
+    def left(self) -> int:
+        return len(self.waiting)
 
     def reported(self, ticket: Ticket, step: int, metrics: Mapping[str, float | None]) -> None:
         """A list does not care."""
@@ -90,23 +99,39 @@ class Feed:
     again: deque[tuple[float, Ticket]] = field(default_factory=deque)
     tries: Counter[tuple[str, str]] = field(default_factory=Counter)
     given_up: set[str] = field(default_factory=set)
+    suspects: set[str] = field(default_factory=set)
+    """Trials that one more loss would fail. One of them at most is out at a time: what takes its
+    node down takes the trials beside it down too, and they must not fail for it."""
+    stopped: bool = False
 
     def take(self, tune_id: str) -> Ticket | None:
         """A ticket for a Tune trial; None if there is none now."""
-        if len(self.out) >= self.max_out:
+        if self.stopped or len(self.out) >= self.max_out:
             return None
-        ticket = self._due_again() or self.source.next()
+        ticket = self._due_again() or self._next_of_source()
         if ticket is None:
             return None
         ticket = self.out[tune_id] = msgspec.structs.replace(ticket, token=uuid.uuid4().hex)
         return ticket
 
+    def stop(self) -> None:
+        """Hands out nothing more: the study was cancelled."""
+        self.stopped = True
+
+    def left(self) -> int:
+        """How many trials have not ended."""
+        if self.stopped:
+            return len(self.out)
+        return len(self.out) + len(self.again) + self.source.left()
+
     def finished(self) -> bool:
         """Whether nothing is out and nothing will come."""
-        return not self.out and not self.again and self.source.exhausted()
+        if self.out:
+            return False
+        return self.stopped or (not self.again and self.source.exhausted())
 
     def succeeded(self, tune_id: str, state: State) -> Ticket | None:
-        """An attempt ended by itself: done or pruned."""
+        """An attempt ended by itself: done, pruned or cancelled."""
         ticket = self.out.pop(tune_id, None)
         if ticket is not None:
             self.source.ended(ticket, state)
@@ -117,6 +142,30 @@ class Feed:
         ticket = self.out.pop(tune_id, None)
         if ticket is not None:
             self.again.append((time.monotonic() + BUSY_PAUSE_S, ticket))
+
+    def told_to_leave(self, tune_id: str) -> Failed | None:
+        """An attempt ended because its process was told to: no loss, and handed out again soon."""
+        ticket = self.out.pop(tune_id, None)
+        if ticket is None:
+            return None
+        mine = self._attempt_of(ticket)
+        end = mine.end() if mine is not None else None
+        told = f"told to leave: {end.told if end is not None else 'it had not begun'}"
+        return self._resumed(ticket, mine, told)
+
+    def cancelled(self, tune_id: str) -> Ticket | None:
+        """The ticket of an attempt whose process was ended since it was cancelled; None if it died
+        in another way."""
+        ticket = self.out.get(tune_id)
+        if ticket is None:
+            return None
+        mine = self._attempt_of(ticket)
+        end = mine.end() if mine is not None else None
+        if end is None and self.stopped:
+            _finish(mine, "cancelled")
+        elif end is None or end.state != "cancelled":
+            return None
+        return self.succeeded(tune_id, "cancelled")
 
     def refused(self, tune_id: str, failure: Failure) -> Failed | None:
         """An attempt could not even begin: the disk refused, say."""
@@ -134,8 +183,28 @@ class Feed:
         failure = end.failure if end is not None else None
         if failure is None:
             failure = failure_of_lost_worker(seen, memory_kill)
+            told = (end.told if end is not None else "") or (mine.told() if mine else "")
+            if told and failure.kind == "node_lost":
+                _finish(mine, "preempted", told=told)
+                return self._resumed(ticket, mine, f"told to leave: {told}")
             failure = self._record_loss(ticket, mine, failure)
         return self._settled(ticket, failure)
+
+    def _resumed(self, ticket: Ticket, mine: Attempt | None, cause: str) -> Failed:
+        """Hands a trial out again that was told to leave, unless that never comes to anything."""
+        self.tries.pop((ticket.identity, "uncounted"), None)  # it can be begun
+        count = told_in_a_row(self.home, ticket.identity)
+        if count < TOLD_WITHOUT_PROGRESS:
+            self.again.append((time.monotonic() + LEAVING_PAUSE_S, ticket))
+            return Failed(ticket, Failure("node_lost", cause), again=True)
+        failure = Failure(
+            "node_lost",
+            f"{cause} ({count} times in a row before it had saved anything new: save more often, "
+            "or ask for a longer time limit)",
+        )
+        _finish(mine, "failed", failure, replace=True)
+        self.source.ended(ticket, "failed")
+        return Failed(ticket, failure, again=False)
 
     def _attempt_of(self, ticket: Ticket) -> Attempt | None:
         """The attempt that this very ticket has claimed, if it came so far."""
@@ -159,15 +228,18 @@ class Feed:
             _finish(mine, "failed", failure)
             return failure
         if _finish(mine, "preempted", failure):
+            self.tries.pop((ticket.identity, "uncounted"), None)
             lost = read_trial(self.home, ticket.identity).lost_in_a_row
         else:  # no file counts this one
             self.tries[ticket.identity, "uncounted"] += 1
             lost = self.tries[ticket.identity, "uncounted"]
+        self._suspect(ticket.identity, lost)
         if lost < self.retries.lost_without_progress:
             return failure
         cause = f"no progress in {lost} attempts in a row; the last: {failure.cause}"
         failure = Failure("node_lost", cause)
         _finish(mine, "failed", failure, replace=True)
+        self.suspects.discard(ticket.identity)
         self.given_up.add(ticket.identity)
         return failure
 
@@ -185,41 +257,51 @@ class Feed:
     def _due_again(self) -> Ticket | None:
         for _ in range(len(self.again)):
             due, ticket = self.again.popleft()
-            if due <= time.monotonic():
+            if due <= time.monotonic() and self._may_go(ticket):
                 return ticket
             self.again.append((due, ticket))
         return None
 
+    def _next_of_source(self) -> Ticket | None:
+        """The source's next ticket; one that an earlier run has seen lost may have to wait."""
+        while (ticket := self.source.next()) is not None:
+            if (self.home.trial(ticket.identity) / "attempt-0000").is_dir():
+                lost = read_trial(self.home, ticket.identity).lost_in_a_row
+                self._suspect(ticket.identity, lost)
+            if self._may_go(ticket):
+                return ticket
+            self.again.append((0.0, ticket))
+        return None
 
-def _finish(mine: Attempt | None, state: State, failure: Failure, *, replace: bool = False) -> bool:
+    def _suspect(self, identity: str, lost: int) -> None:
+        """Notes whether one more loss would fail a trial that was lost so often in a row."""
+        if lost >= max(1, self.retries.lost_without_progress - 1):
+            self.suspects.add(identity)
+        else:
+            self.suspects.discard(identity)
+
+    def _may_go(self, ticket: Ticket) -> bool:
+        """Whether it is no suspect, or no other suspect is out."""
+        return ticket.identity not in self.suspects or not any(
+            other.identity in self.suspects for other in self.out.values()
+        )
+
+
+def _finish(
+    mine: Attempt | None,
+    state: State,
+    failure: Failure | None = None,
+    *,
+    told: str = "",
+    replace: bool = False,
+) -> bool:
     """Records how an attempt ended. False if there is none (its process died before it claimed
     one), or if the disk refuses: that must not end the driver, and the trial can be resumed."""
     if mine is None:
         return False
     try:
-        mine.finish(state, failure, replace=replace)
+        mine.finish(state, failure, told=told, replace=replace)
     except OSError as error:
         logger.error("How '%s' ended cannot be written: %s", mine.folder, error)
         return False
     return True
-
-
-class TuneFeed(Searcher):  # type: ignore[misc]
-    """The feed in the shape Tune asks for."""
-
-    def __init__(self, feed: Feed) -> None:
-        super().__init__()
-        self._feed = feed
-
-    def __getstate__(self) -> dict[str, object]:
-        """Tune pickles its searcher for a resumption of its own, which is never made."""
-        return {}
-
-    def suggest(self, trial_id: str) -> object:
-        ticket = self._feed.take(trial_id)
-        if ticket is not None:
-            return {TICKET: msgspec.json.encode(ticket)}
-        return Searcher.FINISHED if self._feed.finished() else None
-
-    def on_trial_complete(self, trial_id: str, result: object = None, error: bool = False) -> None:
-        """The callbacks tell the feed; Tune's own word comes without the cause."""

@@ -6,7 +6,7 @@ import platform
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
@@ -15,6 +15,7 @@ import msgspec
 from orchestrator.attempts import AttemptCheckpoints, HeldAttempt
 from orchestrator.engine.rank import RankPlace, run_rank
 from orchestrator.engine.ticket import Ticket
+from orchestrator.leaving import Ear
 from orchestrator.records import Failure, Provenance
 from telemetry.emitter import Push
 from workloads.contract import Checkpoint, Checkpoints, Reporter, Result
@@ -75,6 +76,7 @@ class RankCheckpoints:
     attempt: HeldAttempt
     start: Checkpoint | None
     rank: int
+    ear: Ear = field(default_factory=Ear, repr=False, compare=False)
 
     def latest(self) -> Checkpoint | None:
         """The newest of this attempt; before there is one, the start."""
@@ -83,11 +85,14 @@ class RankCheckpoints:
             return self.start
         return Checkpoint(own[-1], int(own[-1].name.removeprefix("step-")))
 
+    def wanted(self) -> bool:
+        return self.ear.heard(self.attempt) is not None
+
     @contextmanager
     def saving(self, step: int) -> Iterator[Path]:
         if self.rank:
             raise RuntimeError("rank 0 alone saves checkpoints: ask context.rank before saving")
-        with AttemptCheckpoints(self.attempt).saving(step) as folder:
+        with AttemptCheckpoints(self.attempt, ear=self.ear).saving(step) as folder:
             yield folder
 
 

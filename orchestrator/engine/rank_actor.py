@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from orchestrator.attempts import Superseded
 from orchestrator.engine.failures import failure_of
 from orchestrator.engine.job import Job, Ran, RankCheckpoints, run_as
+from orchestrator.engine.output import captured
+from orchestrator.leaving import ToldToLeave, Word
 from orchestrator.records import Failure
 from workloads.contract import TrialStopped
 from workloads.training.rendezvous import (
@@ -28,7 +30,7 @@ _LINK_WORDS = ("gloo", "nccl", "connection closed by peer", "connection reset by
 
 @dataclass(frozen=True)
 class RankEnd:
-    """How a rank ended: with what it came to, with a failure, or told to stop.
+    """How a rank ended: with what it came to, with a failure, or told to stop or to leave.
 
     `cut_off`: the failure is that other ranks could not be reached, so one of them may know more.
     """
@@ -38,6 +40,7 @@ class RankEnd:
     trace: str = ""
     cut_off: bool = False
     superseded: str | None = None
+    told: Word | None = None
 
 
 class RankActor:
@@ -66,13 +69,15 @@ class RankActor:
         checkpoints = RankCheckpoints(job.held, job.start, rank)
         reports = self._reports
         try:
-            with environment(variables):
+            with captured(job.held.folder, rank), environment(variables):
                 ran = run_as(job, rank, checkpoints, _unheard if rank else self._report)
                 leave_group()
             let_go_of_groups()
             return RankEnd(ran=ran)
         except Superseded as stop:
             return RankEnd(superseded=str(stop))
+        except ToldToLeave as left:
+            return RankEnd(told=left.word)
         except TrialStopped:
             return RankEnd()
         except BaseException as error:

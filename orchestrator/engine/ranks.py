@@ -11,6 +11,7 @@ from orchestrator.attempts import Superseded
 from orchestrator.engine.failures import failure_of, failure_of_lost_worker
 from orchestrator.engine.job import Job, Ran, RankFailed, RankLost
 from orchestrator.engine.rank_actor import RankActor, RankEnd
+from orchestrator.leaving import ToldToLeave
 from workloads.contract import Reporter, TrialStopped
 from workloads.registry import load_workload
 from workloads.training.rendezvous import LOOPBACK, rank_environments
@@ -199,6 +200,8 @@ class _Watch:
         self._ends[rank] = end
         if end.superseded is not None:
             raise Superseded(end.superseded)
+        if end.told is not None:
+            raise ToldToLeave(end.told)
         if end.failure is not None:
             cause = f"rank {rank} of {ranks}: {end.failure.cause}"
             failed = RankFailed(msgspec.structs.replace(end.failure, cause=cause), end.trace)

@@ -56,6 +56,9 @@ class Recorder(tune.Callback):  # type: ignore[misc]
         if state == "busy":
             self._feed.busy(trial.trial_id)
             return
+        if state == "preempted":
+            self._tell(self._feed.told_to_leave(trial.trial_id))
+            return
         if state == "refused":
             self._tell(self._feed.refused(trial.trial_id, Failure("unknown", last["cause"])))
             return
@@ -68,6 +71,10 @@ class Recorder(tune.Callback):  # type: ignore[misc]
     def on_trial_error(self, iteration: int, trials: Any, trial: Any, **info: Any) -> None:
         kills = out_of_memory_kills()
         killed, self._memory_kills = kills > self._memory_kills, kills
+        ticket = self._feed.cancelled(trial.trial_id)
+        if ticket is not None:
+            self._listener.ended(ticket, "cancelled")
+            return
         self._tell(self._feed.failed(trial.trial_id, _error_text(trial), killed))
 
     def _tell(self, told: Failed | None) -> None:

@@ -11,7 +11,8 @@ import msgspec
 from ray import tune
 
 from orchestrator.engine.failures import one_line
-from orchestrator.engine.job import RankLost, run_here
+from orchestrator.engine.job import RankLost
+from orchestrator.engine.output import run_captured
 from orchestrator.engine.ranks import Ranks
 from orchestrator.engine.ticket import Ticket
 from orchestrator.engine.worker import AttemptFailed, Pruned, run_attempt
@@ -74,7 +75,7 @@ class AttemptTrainable(tune.Trainable):  # type: ignore[misc]
 
     def _run(self) -> None:
         try:
-            launch = self._ranks if self._ticket.ranks > 1 else run_here
+            launch = self._ranks if self._ticket.ranks > 1 else run_captured
             state = run_attempt(self._ticket, self._report, self._push, launch)
             self._told.put(_Told({**self._last, "done": True, "state": state}))
         except BusyError as error:

@@ -11,10 +11,11 @@ from typing import Any
 
 from ray import tune
 
-from orchestrator.engine.feed import Feed, TuneFeed
+from orchestrator.engine.feed import Feed
 from orchestrator.engine.recorder import Listener, Recorder
 from orchestrator.engine.scheduling import LetWorkersStart
 from orchestrator.engine.trainable import AttemptTrainable
+from orchestrator.engine.tune_feed import TuneFeed
 from orchestrator.study_file import Asha, Resources
 from telemetry.emitter import Push
 

@@ -28,6 +28,7 @@ from orchestrator.engine.watching import watched
 from orchestrator.errors import BusyError
 from orchestrator.home import Home, write_whole
 from orchestrator.identity import identity_config
+from orchestrator.leaving import Ear, ToldToLeave, Word, cancelled, heeding, noticed
 from orchestrator.ledger import record_identity
 from orchestrator.records import Failure, Outcome, State, storable
 from orchestrator.score_files import write_scores
@@ -69,6 +70,9 @@ def run_attempt(
     `launch` runs the ranks: one in this process, or several elsewhere (`Ranks`). Raises `BusyError`
     if the trial is another's, `AttemptFailed` once a failure is recorded, and `RankLost`, with no
     end recorded: as with a worker that died, that is for whoever hands out the tickets.
+
+    "preempted" if this process was told to leave (`orchestrator.engine.notice`), also before the
+    claim; "cancelled" if the study or the trial was.
     """
     home = Home(Path(ticket.home))
     folder = home.trial(ticket.identity)
@@ -76,6 +80,8 @@ def run_attempt(
     number = _number_to_publish(ticket, workload, folder)
     if number is None:
         return "done"
+    if noticed() is not None:
+        return "preempted"
     held = claim_attempt(
         folder,
         outcome_number=number,
@@ -83,6 +89,9 @@ def run_attempt(
         token=ticket.token,
         code_digest=_loaded_digest(type(workload)),
     )
+    word = cancelled(home.study(ticket.study), ticket.identity)
+    if word is not None:
+        return _left(held, word)
     try:
         held.artifacts.mkdir(exist_ok=True)
         record_identity(home, ticket.identity, ticket.document)
@@ -91,18 +100,31 @@ def run_attempt(
         return "done"
     except Superseded as stop:
         raise BusyError(str(stop)) from stop
+    except ToldToLeave as told:
+        return _left(held, told.word)
     except TrialStopped:
         held.finish("pruned")
         return "pruned"
     except RankLost:
-        raise
+        word = Ear().heard(held)
+        if word is None:
+            raise
+        return _left(held, word)
     except RankFailed as error:
+        word = Ear().heard(held) if error.failure.kind == "unknown" else None
+        if word is not None:  # the others of its ranks have left
+            return _left(held, word)
         _record_failure(held, error.failure, error.trace)
         raise AttemptFailed(error.failure) from None
     except BaseException as error:
         failure = failure_of(error)
         _record_failure(held, failure, traceback.format_exc())
         raise AttemptFailed(failure) from None
+
+
+def _left(held: HeldAttempt, word: Word) -> State:
+    held.finish(word.state, told=word.cause)
+    return word.state
 
 
 def _number_to_publish(ticket: Ticket, workload: Workload[Any], folder: Path) -> int | None:
@@ -150,7 +172,7 @@ def _run_held(
     codes = checkpoints.codes()
     resumed = checkpoints.latest()
     before = resumed.path.parent.parent if resumed else None
-    reports = Reports(report, workload.metrics, held.folder, before)
+    reports = Reports(heeding(report, held), workload.metrics, held.folder, before)
     ran = launch(Job(ticket, held, resumed, push), reports)
     _refuse_changed_inputs(ticket, workload, config)
     outcome = msgspec.structs.replace(

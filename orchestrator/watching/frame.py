@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from orchestrator.jobs_shown import JobShown
 from orchestrator.watching.arms import ArmSoFar
 from telemetry.analytics import SeedContributionSummary
 
@@ -128,6 +129,8 @@ class Frame:
     """The verdict in one line, once the study is over."""
     resume: str
     """The command that goes on with the study."""
+    jobs: tuple[JobShown, ...] = ()
+    """Jobs of a cluster that nobody has seen end."""
 
     @property
     def over(self) -> bool:

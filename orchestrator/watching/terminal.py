@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 NARROW = 72
 WIDE = 110
+MOST_JOBS = 4
+"""Jobs that the header names."""
 LEAST_ARMS = 2
 """Rows of arms that are worth a table."""
 ALERT_STYLES = {"critical": "red", "warning": "yellow", "info": "dim"}
@@ -122,6 +124,10 @@ def _header(frame: Frame, first_line: int | None) -> Text:
         head.append(f"\n{frame.driver} drives it", style="dim")
     elif frame.state in ("planned", "stopped"):
         head.append(f"\nnobody drives it; go on with: {frame.resume}", style="dim")
+    for job in frame.jobs[:MOST_JOBS]:
+        head.append(f"\n{job.text}", style="dim")
+    if len(frame.jobs) > MOST_JOBS:
+        head.append(f"\n… and {len(frame.jobs) - MOST_JOBS} more jobs", style="dim")
     return head
 
 

@@ -11,7 +11,8 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from orchestrator.attempts import attempts
-from orchestrator.driving import driver_of
+from orchestrator.driving import driver_of, seat_text
+from orchestrator.jobs_shown import JobsWatch
 from orchestrator.ledger import TrialRecord
 from orchestrator.planning import PlannedTrial
 from orchestrator.publishing import reproduce_command
@@ -54,6 +55,7 @@ class Watcher:
         """Of the comparator's trials that are done, at most one a seed."""
         self._last_growth: Growth | None = None
         self._notices = Notices()
+        self._jobs = JobsWatch(study.folder)
         self._first = True
         self._answer: tuple[str, str] | None = None
         self._plan()
@@ -80,12 +82,15 @@ class Watcher:
         for identity in self._running():
             self._read_spools(identity, whole)
         fresh.sort(key=lambda identity: self._places[identity])
-        return self._frame(tuple(self._change(i) for i in fresh if self._state(i) != "planned"))
+        changes = tuple(self._change(i) for i in fresh if self._state(i) != "planned")
+        return self._frame(changes, whole)
 
-    def _frame(self, changes: tuple[Change, ...]) -> Frame:
+    def _frame(self, changes: tuple[Change, ...], whole: bool) -> Frame:
         driver = driver_of(self.study)
         claim = driver.claim() if driver else None
-        state = self._study_state(driver is not None)
+        jobs = self._jobs.look(now=whole)
+        goes_on = driver is not None or any(job.goes_on_alone for job in jobs)
+        state = self._study_state(driver is not None, goes_on)
         rule, now = self.rule, time.time()
         metric = rule.metric if rule else None
         running = [
@@ -96,7 +101,7 @@ class Watcher:
             study=self.study.instance,
             question=self.study.file.question,
             state=state,
-            driver=f"process {claim.process.pid} on {claim.process.host}" if claim else None,
+            driver=seat_text(driver) if driver and claim else None,
             elapsed_s=max(0.0, now - claim.claimed_at_s) if claim else None,
             left_s=self._left_s({one.identity: one.running_s for one in running}),
             counts=dict(Counter(item.state for item in self._items)),
@@ -113,6 +118,7 @@ class Watcher:
             changes=changes,
             answer=self._verdict(state),
             resume=reproduce_command(self.study),
+            jobs=jobs,
         )
 
     # -- trials -----------------------------------------------------------------------------------
@@ -291,13 +297,13 @@ class Watcher:
 
     # -- the study --------------------------------------------------------------------------------
 
-    def _study_state(self, driven: bool) -> StudyState:
+    def _study_state(self, driven: bool, goes_on: bool) -> StudyState:
         states = {item.state for item in self._items}
         if states <= OVER and not self._to_propose and states:
             if driven:
                 return "finishing"
             return "failed" if "failed" in states else "done"
-        if driven or "running" in states:
+        if goes_on or "running" in states:
             return "running"
         return "planned" if states <= {"planned"} and not self._was_driven() else "stopped"
 

@@ -241,13 +241,14 @@ class Trainer:
         )
 
     def _between(self, progress: Progress, glance: Callable[[int], None]) -> None:
-        """Within an epoch: the quick look and the extra checkpoint, where they are due."""
+        """Within an epoch: the quick look and an extra checkpoint, where they are due or wanted."""
         if progress.batch == self.steps_per_epoch:
             return
         looks, saves = self.config.quick_eval_steps, self.config.checkpoint_steps
         if looks and progress.step % looks == 0:
             glance(progress.step)
-        if saves and progress.step % saves == 0:
+        wanted = checkpointing.wanted(self.accelerator, self.context.checkpoints, progress.step)
+        if wanted or (saves and progress.step % saves == 0):
             self._save(progress)
 
     def _save(self, progress: Progress) -> None:

@@ -18,6 +18,24 @@ if TYPE_CHECKING:
     from workloads.contract import Checkpoints
 
 PROGRESS = "progress.json"
+ASK_EVERY_STEPS = 5
+"""Several ranks agree on whether a checkpoint is wanted only so often: that takes a message."""
+
+
+def wanted(accelerator: Accelerator, checkpoints: Checkpoints, step: int) -> bool:
+    """Whether the trial is to be saved after training step `step` since it is about to be stopped.
+
+    All ranks call it after every step, and get rank 0's word.
+    """
+    if accelerator.num_processes == 1:
+        return checkpoints.wanted()
+    if step % ASK_EVERY_STEPS:
+        return False
+    import torch
+    from accelerate.utils import broadcast
+
+    word = torch.tensor([accelerator.is_main_process and checkpoints.wanted()], dtype=torch.int32)
+    return bool(broadcast(word.to(accelerator.device)).item())
 
 
 def save(
