@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.cluster.stand_in.fixtures import slurm_stand_in as slurm_stand_in
+
 if TYPE_CHECKING:
     from cluster import Resources
     from orchestrator.home import Home

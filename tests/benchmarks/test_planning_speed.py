@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Iterable
 from typing import Any
 
 from orchestrator import Study
 from orchestrator.home import Home
 from orchestrator.records import Outcome, Provenance, encode
+from orchestrator.trials import Trial
 from tests.benchmarks.measuring import tell
 from tests.orchestrator.quick_study import quick_study
 
@@ -38,9 +40,9 @@ def planned(home: Home, known: int) -> float:
     return spent_s
 
 
-def write_outcomes(study: Study) -> None:
-    """The files of finished trials, as far as a plan reads them."""
-    for trial in study.trials():
+def write_outcomes(study: Study, trials: Iterable[Trial] | None = None) -> None:
+    """The files of finished trials, all of the study's by default, as far as a plan reads them."""
+    for trial in study.trials() if trials is None else trials:
         folder = study.home.trial(trial.identity)
         (folder / "attempt-0000").mkdir(parents=True)
         outcome = Outcome(

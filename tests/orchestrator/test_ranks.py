@@ -11,6 +11,7 @@ import msgspec
 import psutil
 import pytest
 
+from cluster import NodeSize, TrialSize
 from cluster import Resources as Offered
 from orchestrator import Study, UsageError
 from orchestrator.attempts import Attempt, attempts, outcomes
@@ -194,7 +195,7 @@ def test_ranks_that_do_not_fit_are_refused(mlflow_home: Home, ray_session: Offer
 
 @pytest.mark.parametrize(("ranks", "places"), [(1, 4), (2, 2), (3, 1), (5, 0)])
 def test_a_rank_is_never_split(ranks: int, places: int) -> None:
-    assert Offered(cpus=4.5, gpus=0.0).fits(1, 0, ranks=ranks) == places
+    assert Offered((NodeSize(cpus=4.5),)).fits(TrialSize(ranks=ranks)) == places
 
 
 def test_ranks_cannot_share_a_gpu(home: Home) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from orchestrator import RunReport, Selection, Study
+from orchestrator import RunReport, Selection, Study, cancelling
 from orchestrator.attempts import attempts
 from orchestrator.driver import Passed
 from orchestrator.driving import driver_seat, follow
@@ -39,7 +39,7 @@ def passes(study: Study, monkeypatch: pytest.MonkeyPatch) -> Any:
     def carry_out(*given: Pass, **selected: Any) -> tuple[Passed, list[Selection]]:
         asked: list[Selection] = []
 
-        def one(study: Study, selection: Selection, cluster: Any, console: Any) -> Passed:
+        def one(study: Study, selection: Selection, *more: Any) -> Passed:
             asked.append(selection)
             return given[min(len(asked), len(given)) - 1](study, selection)
 
@@ -91,6 +91,15 @@ def test_who_followed_goes_on_with_what_the_other_driver_left(study: Study, pass
     assert (whole.ran, len(asked)) == (4, 3)
 
 
+def cancelled(study: Study, selection: Selection) -> Passed:
+    return replace(one_trial(study, selection), cancelled=True)
+
+
+def test_a_cancelled_study_has_no_further_pass(passes: Any) -> None:
+    whole, asked = passes(one_trial, cancelled)
+    assert (whole.ran, whole.cancelled, len(asked)) == (2, True, 2)
+
+
 def test_an_interrupt_ends_the_passes(passes: Any) -> None:
     whole, asked = passes(one_trial, interrupted)
     assert (whole.ran, whole.interrupted, len(asked)) == (2, True, 2)
@@ -107,9 +116,12 @@ def test_what_is_wanted_again_is_run_again_once(study: Study, passes: Any) -> No
 # -- exit codes -----------------------------------------------------------------------------------
 
 
-def exit_code(study: Study, limited: bool = False, interrupted: bool = False) -> int:
+def exit_code(
+    study: Study, limited: bool = False, interrupted: bool = False, cancelled: bool = False
+) -> int:
     report = StudyReport(study.folder / "report", None, ())
-    return RunReport(study, study.plan(), report, 0, interrupted, limited, 0.0, {}).exit_code
+    told = RunReport(study, study.plan(), report, 0, interrupted, limited, 0.0, {}, cancelled)
+    return told.exit_code
 
 
 def test_trials_that_are_missing_are_no_success_unless_so_many_were_asked_for(
@@ -118,6 +130,15 @@ def test_trials_that_are_missing_are_no_success_unless_so_many_were_asked_for(
     assert (exit_code(study), exit_code(study, limited=True)) == (1, 0)
     finish(study)
     assert (exit_code(study), exit_code(study, interrupted=True)) == (0, 130)
+    assert exit_code(study, cancelled=True) == 130
+
+
+def test_a_trial_that_was_cancelled_alone_is_no_success(study: Study) -> None:
+    first, *_ = study.plan().to_run
+    cancelling.ask(study.folder, first.trial.identity)
+    finish(study)
+    assert study.plan().counts == {"cancelled": 1, "done": 3}
+    assert exit_code(study) == 1
 
 
 # -- drivers --------------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from telemetry.contracts import Contract, DenseTrace
-from workloads.contract import Checkpoint, TrialContext
+from workloads.contract import Checkpoint, TrialContext, TrialStopped
 from workloads.latent_lora.config import LatentLoraConfig
 
 
@@ -44,9 +44,12 @@ class RecordingEmitter:
 
 @dataclass
 class FolderCheckpoints:
-    """Checkpoints in a folder; one becomes visible when its block ends."""
+    """Checkpoints in a folder; one becomes visible when its block ends. After so many questions
+    the trial is told to leave (`leave_after`)."""
 
     folder: Path
+    leave_after: int | None = None
+    asked: int = 0
 
     def latest(self) -> Checkpoint | None:
         found = sorted(self.folder.glob("step-*"))
@@ -59,6 +62,16 @@ class FolderCheckpoints:
         partial.mkdir(parents=True)
         yield partial
         partial.rename(self.folder / f"step-{step:08d}")
+        if self.told:
+            raise TrialStopped
+
+    def wanted(self) -> bool:
+        self.asked += 1
+        return self.told
+
+    @property
+    def told(self) -> bool:
+        return self.leave_after is not None and self.asked > self.leave_after
 
 
 @dataclass
@@ -82,7 +95,12 @@ def make_context(tmp_path: Path) -> MakeContext:
     """Builds a context; two with the same `name` share checkpoints, as attempts of a trial do."""
 
     def make(
-        name: str = "trial", *, seed: int = 0, attempt: int = 0, stop_after: int | None = None
+        name: str = "trial",
+        *,
+        seed: int = 0,
+        attempt: int = 0,
+        stop_after: int | None = None,
+        leave_after: int | None = None,
     ) -> TrialContext:
         root = tmp_path / name
         return TrialContext(
@@ -92,7 +110,7 @@ def make_context(tmp_path: Path) -> MakeContext:
             attempt=attempt,
             artifacts=root / f"attempt-{attempt:04d}" / "artifacts",
             emitter=RecordingEmitter(),
-            checkpoints=FolderCheckpoints(root / "checkpoints"),
+            checkpoints=FolderCheckpoints(root / "checkpoints", leave_after),
             report=Reports(stop_after=stop_after),
         )
 

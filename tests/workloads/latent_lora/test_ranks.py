@@ -120,3 +120,26 @@ def test_loss_and_gradients_of_two_ranks_are_those_of_one_process(tiny_model: Pa
     for name, expected in gradients.items():
         assert any(expected), name
         assert mine[name] == pytest.approx(expected, rel=1e-6, abs=1e-6), name
+
+
+def told_on_rank_0(config: dict[str, object], to: Path, rank: int, ranks: int) -> list[int] | str:
+    """The checkpoints of a rank of which the first is told to leave, after two questions."""
+    from workloads.latent_lora.workload import LatentLora
+    from workloads.recording import run_recorded
+
+    leave_after = None if rank else 1
+    try:
+        left = run_recorded(
+            LatentLora(), config, to, leave_after=leave_after, rank=rank, ranks=ranks
+        )
+    except RuntimeError:
+        return "cut off"
+    return [checkpoint.step for checkpoint in left.checkpoints]
+
+
+def test_ranks_save_together_when_the_first_is_told_to_leave(
+    config: LatentLoraConfig, tmp_path: Path
+) -> None:
+    """They agree every fifth step: of 12 in the epoch, the second time at step 10."""
+    fields = config.model_dump(mode="json") | {"samples": 96, "batch_size": 8, "epochs": 1}
+    assert in_ranks(told_on_rank_0, fields, tmp_path, ranks=2) == [[10], "cut off"]

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import torch
 
-from workloads.contract import Result, TrialContext
+from workloads.contract import Result, TrialContext, TrialStopped
 from workloads.errors import DivergedError
 from workloads.latent_lora import inputs
 from workloads.latent_lora.config import LatentLoraConfig
@@ -71,6 +71,22 @@ def test_a_trial_killed_within_an_epoch_continues_bit_for_bit(
     assert latest is not None
     assert latest.step == 5
     assert numbers(run(arm, context)) == numbers(whole)
+
+
+@pytest.mark.parametrize(("questions", "step"), [(0, 1), (1, 2), (3, 5)])
+def test_a_trial_that_is_told_to_leave_saves_there_and_continues_bit_for_bit(
+    config: LatentLoraConfig, make_context: MakeContext, questions: int, step: int
+) -> None:
+    """Told between its regular checkpoints, in the first epoch or the second."""
+    arm = changed(config, lora=LORA)
+    whole = run(arm, make_context("whole"))
+    with pytest.raises(TrialStopped):
+        run(arm, make_context("told", leave_after=questions))
+    again = make_context("told", attempt=1)
+    latest = again.checkpoints.latest()
+    assert latest is not None
+    assert latest.step == step
+    assert numbers(run(arm, again)) == numbers(whole)
 
 
 def test_a_finished_trial_is_evaluated_again_without_training(

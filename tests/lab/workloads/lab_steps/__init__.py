@@ -1,0 +1,1 @@
+"""A plug-in as a user has one: a package that is installed nowhere, found through PYTHONPATH."""

@@ -1,0 +1,57 @@
+"""`orrery cancel` where nobody drives the study any more, but SLURM's queue has its trials."""
+
+from __future__ import annotations
+
+from cluster.slurm.records import JobRecords
+from orchestrator import cancelling
+from orchestrator.attempts import attempts
+from orchestrator.cancellation import cancel_study
+from orchestrator.ledger import read_trial
+from tests.orchestrator.array.conftest import Arrays
+from tests.orchestrator.quick_study import wait_until
+
+
+def silent(text: str) -> None:
+    """Nobody reads the progress."""
+
+
+def in_queue(arrays: Arrays) -> str:
+    return arrays.slurm.command("squeue", "--noheader").strip()
+
+
+def test_jobs_that_wait_are_taken_out_of_the_queue_by_one_command(arrays: Arrays) -> None:
+    study = arrays.load()
+    arrays.nothing_starts()
+    arrays.submit(study)
+    told = cancel_study(study.home, study.instance, silent)
+    assert told.ended
+    assert "jobs in the queue: 1" in told.found
+    assert "scancel 1" in told.did
+    assert arrays.slurm.count("scancel") == 1
+    assert in_queue(arrays) == ""
+    assert JobRecords(study.folder).open() == []
+    again = cancel_study(study.home, study.instance, silent)
+    assert again.did == ()
+    assert {item.action for item in study.plan().trials} == {"run"}
+
+
+def test_trials_that_run_save_before_their_jobs_are_cancelled(arrays: Arrays) -> None:
+    study = arrays.load(base={"steps": 3000, "step_s": 0.05})
+    arrays.submit(study)
+    identities = [item.trial.identity for item in study.plan().trials]
+
+    def saving() -> bool:
+        tries = [attempts(study.home.trial(identity)) for identity in identities]
+        return all(t and any((t[0].folder / "checkpoint").glob("step-*")) for t in tries)
+
+    wait_until(saving, "all trials have saved")
+    told = cancel_study(study.home, study.instance, silent)
+    assert told.ended, told.left
+    for identity in identities:
+        (attempt,) = attempts(study.home.trial(identity))
+        end = attempt.end()
+        assert end is not None
+        assert (end.state, end.failure) == ("cancelled", None)
+        assert read_trial(study.home, identity).has_checkpoint
+    wait_until(lambda: in_queue(arrays) == "", "the queue is empty")
+    assert cancelling.asked(study.folder)
