@@ -54,11 +54,10 @@ class Sources:
         What is on the path wins over an editable installation, whose folders come after it; and
         `PYTHONSAFEPATH` keeps Python from putting a script's folder, or the current one, before it.
         """
-        before = os.environ.get("PYTHONPATH")
+        before = os.environ.get("PYTHONPATH", "").split(os.pathsep)
         path = str(self.path)
-        if before and before.split(os.pathsep)[0] != path:
-            path = os.pathsep.join([path, before])
-        return {"PYTHONPATH": path, "PYTHONSAFEPATH": "1"}
+        after = [folder for folder in before if folder and folder != path]
+        return {"PYTHONPATH": os.pathsep.join([path, *after]), "PYTHONSAFEPATH": "1"}
 
 
 def job_from_snapshot() -> Any:

@@ -60,7 +60,7 @@ def cancel_study(home: Home, instance: str, tell: Tell, limit_s: float = LIMIT_S
     folder = home.study(instance)
     records = Ledger(home).records(trials_of(home, instance))
     seat = driver_at(folder)
-    alive = [a for a in map(_last(home), records.values()) if a and _is_of(a, instance)]
+    alive = _alive(home, records, instance)
     jobs = _Jobs.of(home, instance)
     if seat is None and not alive and not jobs.open:
         return Cancellation(instance, found=[_at_rest(records, folder_asked(home, instance))])
@@ -70,6 +70,8 @@ def cancel_study(home: Home, instance: str, tell: Tell, limit_s: float = LIMIT_S
     before = cancelling.request(folder)
     cancelling.ask(folder)
     did = ["it was cancelled already" if before else "told all of it to save and end"]
+    # once more: an attempt that has begun meanwhile is to save too before its job is taken away
+    alive = _alive(home, Ledger(home).records(trials_of(home, instance)), instance)
     left = _Ending(seat, alive, tell, did).wait(limit_s)
     jobs.cancel(did, left)
     _settle(alive, did)
@@ -198,8 +200,10 @@ class _Jobs:
         from cluster.slurm.records import JobRecords
 
         records = JobRecords(self.home.study(self.instance))
-        still = {record.id for record in records.open()}
-        jobs = [job for job in self.open if job.id in still and job.kind != "process"]
+        found = {record.id for record in self.open}
+        # a driver may have submitted more before it obeyed; once the study runs again, they stay
+        more = folder_asked(self.home, self.instance)
+        jobs = [j for j in records.open() if j.kind != "process" and (more or j.id in found)]
         slurm = [job.id for job in jobs if job.kind != "ray-job"]
         try:
             if slurm:
@@ -242,6 +246,11 @@ def _last(home: Home) -> Callable[[TrialRecord], Attempt | None]:
         return attempts_at(home.trial(record.identity))[-1]
 
     return last
+
+
+def _alive(home: Home, records: dict[str, TrialRecord], instance: str) -> list[Attempt]:
+    """The attempts that run for a study."""
+    return [a for a in map(_last(home), records.values()) if a and _is_of(a, instance)]
 
 
 def _is_of(attempt: Attempt, instance: str) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,17 +13,28 @@ if TYPE_CHECKING:
 
 def disk_bytes(study: Study, plan: Plan) -> int:
     """What the study's trials and its own folder take up, in bytes."""
-    folders = {study.home.trial(item.trial.identity) for item in plan.trials} | {study.folder}
-    return sum(folder_bytes(folder) for folder in folders)
+    there = study.home.identities() & {item.trial.identity for item in plan.trials}
+    trials = sum(_below(f"{study.home.trials}/{identity}") for identity in there)
+    return trials + folder_bytes(study.folder)
 
 
 def folder_bytes(folder: Path) -> int:
-    """What the files below a folder take up, in bytes."""
+    """What the files below a folder take up, in bytes. 0 if it is not there."""
+    return _below(str(folder))
+
+
+def _below(folder: str) -> int:
+    """By names, not by `Path`: a study may have tens of thousands of folders."""
     total = 0
-    for path in folder.rglob("*"):
-        try:
-            status = path.lstat()
-        except FileNotFoundError:  # a live run moves things
-            continue
-        total += status.st_size
+    try:
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                try:
+                    total += entry.stat(follow_symlinks=False).st_size
+                except FileNotFoundError:  # a live run moves things
+                    continue
+                if entry.is_dir(follow_symlinks=False):
+                    total += _below(entry.path)
+    except (FileNotFoundError, NotADirectoryError, PermissionError):
+        return total
     return total

@@ -95,6 +95,8 @@ class Driver:
         except ClusterError as error:
             raise UsageError(str(error)) from error
         except KeyboardInterrupt:
+            if self.cluster is not None:  # in the moment it was there
+                self.cluster.__exit__(None, None, None)
             return Passed(interrupted=not self.cancel.asked, cancelled=self.cancel.asked)
         left: dict[str, str] = {}
         try:

@@ -14,6 +14,7 @@ import os
 import tempfile
 import uuid
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 
 from orchestrator.errors import UsageError
@@ -54,7 +55,7 @@ class Home:
             ) from error
         return self
 
-    @property
+    @cached_property
     def trials(self) -> Path:
         return self.root / "trials"
 

@@ -13,7 +13,8 @@ import hashlib
 import json
 import re
 from collections.abc import Callable, Mapping
-from typing import Any
+from functools import lru_cache
+from typing import Any, NamedTuple
 
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
@@ -27,30 +28,31 @@ LABEL_LENGTH = 80
 Fingerprint = Callable[[Input, str], str]
 
 
+_CANONICAL = json.JSONEncoder(
+    sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
+)
+
+
 def canonical_json(value: Any) -> str:
     """JSON with sorted keys and no blanks. Raises ValueError on NaN or infinity."""
-    return json.dumps(
-        value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
-    )
+    return _CANONICAL.encode(value)
 
 
 def identity_config(config: BaseModel, fingerprint: Fingerprint) -> dict[str, Any]:
     """The part of a resolved config that enters the identity, inputs by fingerprint."""
     kept: dict[str, Any] = {}
     plain = config.model_dump(mode="json")
-    for name, field in type(config).model_fields.items():
+    for name, field in _fields(type(config)).items():
         value = getattr(config, name)
-        if _marker(field, Observed) is not None:
+        if field.observed is not None:
             continue
-        default = _marker(field, IdentityDefault)
-        if default is not None and value == default.value:
+        if field.declared is not None and value == field.declared.value:
             continue
-        source = _marker(field, Input)
-        if source is not None and value is not None:
-            kept[name] = fingerprint(source, value)
+        if field.source is not None and value is not None:
+            kept[name] = fingerprint(field.source, value)
         elif isinstance(value, BaseModel):
             kept[name] = identity_config(value, fingerprint)
-        elif value is not None or _default(field) is not None:
+        elif value is not None or field.default is not None:
             kept[name] = plain[name]
     return kept
 
@@ -59,14 +61,17 @@ def observed_config(config: BaseModel, *, while_training: bool = False) -> dict[
     """The fields that only observe, those of nested parts under dotted names: what an outcome must
     cover to count as known. `while_training`: only those that observe training itself."""
     found: dict[str, Any] = {}
-    plain = config.model_dump(mode="json")
-    for name, field in type(config).model_fields.items():
-        value = getattr(config, name)
-        marker = _marker(field, Observed)
-        if marker is not None:
-            if marker.while_training or not while_training:
-                found[name] = plain[name]
-        elif isinstance(value, BaseModel):
+    fields = _fields(type(config))
+    seen_here = {
+        name
+        for name, field in fields.items()
+        if field.observed is not None and (field.observed.while_training or not while_training)
+    }
+    plain = config.model_dump(mode="json", include=seen_here) if seen_here else {}
+    for name, field in fields.items():
+        if name in seen_here:
+            found[name] = plain[name]
+        elif field.observed is None and isinstance(value := getattr(config, name), BaseModel):
             inner = observed_config(value, while_training=while_training)
             found |= {f"{name}.{key}": seen for key, seen in inner.items()}
     return found
@@ -96,6 +101,29 @@ def label_of(factors: Mapping[str, Any], seed: int, identity: str) -> str:
     parts = [*(f"{name}={value}" for name, value in factors.items()), f"seed={seed}"]
     text = re.sub(r"[^A-Za-z0-9=,._+-]", "_", ",".join(parts))
     return text[: LABEL_LENGTH - len(tail)] + tail
+
+
+class _Field(NamedTuple):
+    """What identity asks of a field."""
+
+    observed: Observed | None
+    declared: IdentityDefault | None
+    source: Input | None
+    default: Any
+
+
+@lru_cache(maxsize=256)
+def _fields(model: type[BaseModel]) -> Mapping[str, _Field]:
+    """The fields of a model by name. Found once: a study has thousands of configurations."""
+    return {
+        name: _Field(
+            _marker(field, Observed),
+            _marker(field, IdentityDefault),
+            _marker(field, Input),
+            _default(field),
+        )
+        for name, field in model.model_fields.items()
+    }
 
 
 def _default(field: FieldInfo) -> Any:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import types
 import typing
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -67,6 +68,8 @@ def design_with_inputs(
 
 
 def _changed(model: type[BaseModel], key: str, value: Any, change: Change) -> Any:
+    if value is None or isinstance(value, int | float):  # most are: neither text nor a part
+        return value
     head, dot, rest = key.partition(".")
     field = model.model_fields.get(head)
     if field is None:
@@ -74,7 +77,7 @@ def _changed(model: type[BaseModel], key: str, value: Any, change: Change) -> An
     if dot:
         part = _part(field, [rest])
         return value if part is None else _changed(part, rest, value, change)
-    source = next((item for item in field.metadata if isinstance(item, Input)), None)
+    source = _source(model, head)
     if source is not None:
         changed = change(source, value) if isinstance(value, str) else value
         return value if changed == value else changed
@@ -84,6 +87,13 @@ def _changed(model: type[BaseModel], key: str, value: Any, change: Change) -> An
         part = _part(field, value)
         return value if part is None else with_inputs(part, value, change)
     return value
+
+
+@lru_cache(maxsize=1024)
+def _source(model: type[BaseModel], name: str) -> Input | None:
+    """What kind of input a field names; None if it names none."""
+    metadata = model.model_fields[name].metadata
+    return next((item for item in metadata if isinstance(item, Input)), None)
 
 
 def _part(field: FieldInfo, keys: Iterable[str]) -> type[BaseModel] | None:

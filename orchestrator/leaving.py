@@ -29,6 +29,9 @@ class Word:
     cause: str
 
 
+CANCELLED = Word("cancelled", "orrery cancel")
+
+
 class ToldToLeave(TrialStopped):
     """The attempt ends because it was told to, after its newest checkpoint was saved."""
 
@@ -47,16 +50,17 @@ class Ear:
     def heard(self, attempt: HeldAttempt) -> Word | None:
         """What the attempt was told; None while it is to go on. Costs next to nothing."""
         if self._word is None:
-            self._word = self._cancelled(attempt) or noticed()
+            self._word = self._by_files(attempt) or noticed()
         return self._word
 
-    def _cancelled(self, attempt: HeldAttempt) -> Word | None:
+    def _by_files(self, attempt: HeldAttempt) -> Word | None:
         now = time.monotonic()
         if now - self._listened_at_s < LISTEN_EVERY_S:
             return None
         self._listened_at_s = now
         trial = attempt.folder.parent
-        return cancelled(trial.parent.parent / "studies" / attempt.held.study, trial.name)
+        study = trial.parent.parent / "studies" / attempt.held.study
+        return cancelled(study, trial.name) or passed_on(attempt)
 
 
 def noticed() -> Word | None:
@@ -67,7 +71,16 @@ def noticed() -> Word | None:
 
 def cancelled(study_folder: Path, identity: str) -> Word | None:
     """Whether the study was cancelled, or this trial for it."""
-    return Word("cancelled", "orrery cancel") if asked(study_folder, identity) else None
+    return CANCELLED if asked(study_folder, identity) else None
+
+
+def passed_on(attempt: HeldAttempt) -> Word | None:
+    """What another process of the same attempt was told: its ranks may lie on several nodes, of
+    which only one is taken away."""
+    told = attempt.told()
+    if not told:
+        return None
+    return CANCELLED if told == CANCELLED.cause else Word("preempted", told)
 
 
 def heeding(report: Reporter, attempt: HeldAttempt) -> Reporter:

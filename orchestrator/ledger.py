@@ -264,18 +264,17 @@ class Ledger:
         return record if row[0] == self._stamp(folder_stamp, record) else None
 
     def _folder_stamp(self, identity: str) -> str:
-        return f"{os.stat(self.home.trial(identity)).st_mtime_ns}/"
+        return f"{os.stat(f'{self.home.trials}/{identity}').st_mtime_ns}/"
 
     def _stamp(self, folder_stamp: str, record: TrialRecord) -> str:
         """Tells a change of the folder's entries, and of the two files that a result stands in."""
-        folder = self.home.trial(record.identity)
         names = ["identity.json"]
         if record.outcome is not None:
             names.append(f"outcome-{record.outcome.number:04d}.json")
         parts = []
         for name in names:
             try:
-                status = os.stat(folder / name)
+                status = os.stat(f"{self.home.trials}/{record.identity}/{name}")
                 parts.append(f"{status.st_mtime_ns}:{status.st_size}")
             except FileNotFoundError:
                 parts.append("gone")

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from orchestrator.attempts import attempts
 from orchestrator.cancelling import GRACE_S, asked
+from orchestrator.errors import DamagedFileError
 from orchestrator.home import Home
 
 if TYPE_CHECKING:
@@ -78,12 +79,17 @@ class CancelWatch:
 
     def _any_alive(self, feed: Feed) -> bool:
         """Whether an attempt of this study still runs."""
-        for ticket in list(feed.out.values()):
-            tries = attempts(self._home.trial(ticket.identity))
+        return any(self._is_alive(ticket.identity) for ticket in list(feed.out.values()))
+
+    def _is_alive(self, identity: str) -> bool:
+        try:
+            tries = attempts(self._home.trial(identity))
             claim = tries[-1].claim() if tries else None
-            if claim is not None and claim.study == self._study and tries[-1].life() != "dead":
-                return True
-        return False
+            if claim is None or claim.study != self._study:
+                return False
+            return tries[-1].life() != "dead"
+        except (OSError, DamagedFileError):  # not to be told: it is waited for, up to the limit
+            return True
 
 
 def _interrupt(thread: threading.Thread) -> bool:

@@ -25,7 +25,7 @@ from telemetry import (
     TrialEnd,
     TrialRun,
     publish_study,
-    run_ids,
+    run_ids_in,
     study_run_id,
 )
 from telemetry.sinks import SinkUriError, WandbSink, open_sink
@@ -241,9 +241,10 @@ def state_among(states: set[State]) -> str:
 
 def mlflow_run_ids(study: Study, plan: Plan) -> dict[str, str]:
     """Identity → run id of the trials that this home's MLflow has; none while it is away."""
-    trials = [trial_run(study, item) for item in each_once(plan)]
+    trials = study.home.trials
+    folders = {i.trial.identity: f"{trials}/{i.trial.identity}" for i in each_once(plan)}
     try:
-        return run_ids(study_run(study, plan, None, "running"), trials, sink_of(study.home))
+        return run_ids_in(study.instance, folders, sink_of(study.home))
     except SinkUnavailableError:
         return {}
 

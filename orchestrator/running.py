@@ -172,7 +172,8 @@ def _pass(
         return Passed()
     try:
         with driver_seat(study):
-            if request(study.folder) == old_request:
+            # what was asked for since is obeyed, also if it comes in this very moment
+            if old_request is not None and request(study.folder) == old_request:
                 clear(study.folder)
             if selection.retry and plan.to_run:
                 clear(study.folder, *(item.trial.identity for item in plan.to_run))

@@ -179,6 +179,7 @@ class Study:
         """What would run. Loads no torch while every trial is known. Raises `UsageError`."""
         self.maker.forget()
         arms = self.arms()
+        trials = list(self.maker.trials(arms, self.file.seeds))  # first of all refuses a wrong one
         design = self.searching
         left, pruned = 0, set[str]()
         if design is not None:
@@ -187,7 +188,7 @@ class Study:
             ended = record.pruned()
             pruned = {p.identity for p in record.proposals() if p.identity and p.ordinal in ended}
         return make_plan(
-            self.maker.trials(arms, self.file.seeds),
+            trials,
             arms,
             self.ledger,
             covers=self.workload.covers,

@@ -23,6 +23,7 @@ from telemetry.publication import (
     TrialPublication,
     publish_study,
     run_ids,
+    run_ids_in,
     study_run_id,
 )
 from telemetry.ray_collector import CollectorClient, RayPush, start_collector
@@ -79,6 +80,7 @@ __all__ = [
     "read_events",
     "rebuild_rows",
     "run_ids",
+    "run_ids_in",
     "spool_path",
     "spools_of",
     "start_collector",

@@ -11,7 +11,7 @@ import errno
 import hashlib
 import logging
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -49,8 +49,12 @@ class Cursor(msgspec.Struct, omit_defaults=True):
 
 
 def _cursor_path(folder: Path, store: str, instance: str) -> Path:
+    return folder / _cursor_name(store, instance)
+
+
+def _cursor_name(store: str, instance: str) -> str:
     digest = hashlib.sha256(f"{store}\n{instance}".encode()).hexdigest()[:12]
-    return folder / f"published-{digest}.json"
+    return f"published-{digest}.json"
 
 
 def _read_cursor(folder: Path, store: str, instance: str) -> Cursor | None:
@@ -58,9 +62,10 @@ def _read_cursor(folder: Path, store: str, instance: str) -> Cursor | None:
     return cursor if cursor and (cursor.store, cursor.instance) == (store, instance) else None
 
 
-def _decode_cursor(path: Path) -> Cursor | None:
+def _decode_cursor(path: Path | str) -> Cursor | None:
     try:
-        return msgspec.json.decode(path.read_bytes(), type=Cursor)
+        with open(path, "rb") as file:
+            return msgspec.json.decode(file.read(), type=Cursor)
     except (OSError, msgspec.MsgspecError):
         return None
 
@@ -221,12 +226,18 @@ class PublishReport:
 
 def run_ids(study: StudyRun, trials: Iterable[TrialRun], sink: Sink) -> dict[str, str]:
     """Identity -> run id of the trials that were published to the sink's store, from files."""
+    return run_ids_in(study.instance, {t.identity: t.folder for t in trials}, sink)
+
+
+def run_ids_in(instance: str, folders: Mapping[str, str], sink: Sink) -> dict[str, str]:
+    """As `run_ids`, of a study instance and its trials' folders by identity."""
     store = sink.store_id()
+    name = _cursor_name(store, instance)
     found = {}
-    for trial in trials:
-        cursor = _read_cursor(trial.path, store, study.instance)
-        if cursor is not None and cursor.run_id:
-            found[trial.identity] = cursor.run_id
+    for identity, folder in folders.items():
+        cursor = _decode_cursor(f"{folder}/{name}")
+        if cursor and (cursor.store, cursor.instance) == (store, instance) and cursor.run_id:
+            found[identity] = cursor.run_id
     return found
 
 

@@ -30,7 +30,17 @@ from workloads.contract import (
 from workloads.errors import DivergedError, InputError
 
 Fault = Literal[
-    "raise", "diverge", "memory", "allocate", "kill", "exit", "sleep", "input", "leave", "interrupt"
+    "raise",
+    "diverge",
+    "memory",
+    "allocate",
+    "kill",
+    "exit",
+    "sleep",
+    "input",
+    "leave",
+    "interrupt",
+    "notice",
 ]
 
 
@@ -262,5 +272,9 @@ def _misbehave(config: QuickConfig, context: TrialContext, step: int) -> None:
         sys.exit(3)
     if config.fault == "interrupt":
         raise KeyboardInterrupt
+    if config.fault == "notice":
+        from orchestrator.engine import notice
+
+        notice.give("preempted")
     if config.fault == "sleep":
         time.sleep(3600)

@@ -24,7 +24,8 @@ _PLAIN: Final = {"LC_ALL": "C", "SLURM_TIME_FORMAT": "standard"}
 
 _TRANSIENT = re.compile(
     r"unable to contact|timed out|connection refused|connect failure|temporarily|try again"
-    r"|communication|not responding|backup|gave no answer",
+    r"|communication|not responding|backup|gave no answer|zero bytes|reset by peer|broken pipe"
+    r"|no route to host|unreachable|not connected|send failure|receive failure",
     re.IGNORECASE,
 )
 _NO_SUCH_JOB = re.compile(r"invalid job id|already completing or completed", re.IGNORECASE)
@@ -143,7 +144,7 @@ def _environment(ours: Mapping[str, str]) -> dict[str, str]:
         key: value
         for key, value in ours.items()
         if not key.startswith(("SLURM_", "SQUEUE_", "SACCT_", "SINFO_", "SCONTROL_", "SUBMITIT_"))
-        or key in ("SLURM_CONF", "SLURM_CLUSTERS")
+        or key in ("SLURM_CONF", "SLURM_CLUSTERS", "SLURM_JWT")  # where it is, and who asks
     }
 
 

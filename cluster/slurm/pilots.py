@@ -63,8 +63,9 @@ class SlurmCluster:
         trace: TracebackType | None,
     ) -> None:
         self._leave()
-        if self._failure is not None:
-            raise self._failure
+        failure, self._failure = self._failure, None
+        if failure is not None:
+            raise failure
 
     def _enter(self) -> Resources:
         request = self._request

@@ -19,6 +19,7 @@ EndedAs = Literal[
 _QUEUED: Final = frozenset(
     {"PENDING", "REQUEUED", "REQUEUE_FED", "REQUEUE_HOLD", "RESV_DEL_HOLD", "SPECIAL_EXIT"}
 )
+_HELD: Final = frozenset({"REQUEUE_HOLD", "SPECIAL_EXIT"})
 _RUNNING: Final = frozenset(
     {
         "RUNNING",
@@ -61,6 +62,13 @@ class JobView:
     node: str = ""
     ended_as: EndedAs | None = None
     """How it ended; None while it has not, and where nothing tells."""
+
+    @property
+    def is_held(self) -> bool:
+        """Whether it waits for somebody to release it: a user, an administrator or SLURM itself,
+        which could not start it (`launch_failed_requeued_held`), holds it."""
+        held = "Held" in self.why or "Hold" in self.why or self.why.endswith("held")
+        return self.state == "queued" and (held or self.said in _HELD)
 
 
 def look(slurm: Slurm, ids: Iterable[str]) -> Mapping[str, JobView]:

@@ -6,6 +6,7 @@ from __future__ import annotations
 import itertools
 import time
 from collections import Counter
+from collections.abc import Iterable
 from contextlib import ExitStack
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -14,6 +15,7 @@ import msgspec
 
 from cluster.contract import ClusterError
 from cluster.slurm.commands import Slurm, SlurmError
+from cluster.slurm.queue import JobView
 from cluster.slurm.records import JobRecord
 from orchestrator import cancelling
 from orchestrator.array.followed import Blind, Followed, FollowedTask, News
@@ -32,6 +34,7 @@ from orchestrator.planning import Plan, PlannedTrial, Selection
 from orchestrator.progress import progress_for
 from orchestrator.publishing import reproduce_command
 from orchestrator.queue_views import queue_views
+from orchestrator.records import Outcome, State
 from orchestrator.ticketing import Ticketing
 
 if TYPE_CHECKING:
@@ -64,6 +67,8 @@ class ArrayDriver:
         self.study, self.selection, self.place, self.console = study, selection, place, console
         self.follow = follow
         self.ran = 0
+        self._told_of_no_room = False
+        self._told_of_held: set[str] = set()
         self._keys = map(str, itertools.count())
         self._key_of: dict[str, str] = {}
         """Token of a ticket → its key in the feed."""
@@ -111,14 +116,14 @@ class ArrayDriver:
                 item = others.get(handed.identity)
                 if item is None or item.job != task.job:
                     continue
+                # more, if what was published meanwhile is not enough for this study
+                number = max(handed.outcome_number, item.outcome_number)
                 ticket = msgspec.structs.replace(
-                    self.ticketing.planned(item),
-                    token=handed.token,
-                    outcome_number=handed.outcome_number,
+                    self.ticketing.planned(item), token=handed.token, outcome_number=number
                 )
                 key = next(self._keys)
                 self.feed.out[key] = ticket
-                out[key] = handed
+                out[key] = msgspec.structs.replace(handed, outcome_number=number)
                 del others[handed.identity]
             if out:
                 self.followed.add(task, out)
@@ -142,6 +147,15 @@ class ArrayDriver:
         self._follow_records({record.id for record in records})
         self._say(_submitted(records, self.outbox.waiting()))
         return True
+
+    def _tell_of_no_room(self) -> None:
+        """Once, where nothing of this study is in the queue, so that nothing else is told."""
+        if self.outbox.waiting() and not self.followed.tasks and not self._told_of_no_room:
+            self._told_of_no_room = True
+            self._say(
+                f"no room in SLURM's queue for {self.outbox.waiting()} trials: other jobs of yours "
+                "take all that you may have there (MaxSubmitJobs, slurm.max_submit); tried again"
+            )
 
     def _follow_records(self, ids: set[str]) -> None:
         for task in sent_tasks(self.study.folder):
@@ -174,6 +188,10 @@ class ArrayDriver:
             except Blind as blind:
                 self._cancel_all()
                 raise UsageError(self._blind_text(blind)) from None
+            except SlurmError:
+                if self.followed.tasks:
+                    self._say_that_it_goes_on()
+                raise
             except KeyboardInterrupt:
                 self._say_that_it_goes_on()
                 return Passed(self.ran, interrupted=True)
@@ -203,7 +221,9 @@ class ArrayDriver:
     def _send_or_wait(self, made_room: bool) -> bool:
         """As `_send`; a controller that cannot be reached is asked again later."""
         try:
-            return self._send(room_was_made=made_room)
+            sent = self._send(room_was_made=made_room)
+            self._tell_of_no_room()
+            return sent
         except SlurmError as error:
             if not error.is_transient:
                 raise
@@ -216,8 +236,19 @@ class ArrayDriver:
         if not tasks:
             return False
         views = queue_views((task.job for task in tasks), fresh_s=0.0)
+        self._tell_of_held(view for view in views.values() if view.is_held)
         close_ended(tasks, views)
         return self.followed.take_views(views)
+
+    def _tell_of_held(self, held: Iterable[JobView]) -> None:
+        """Each once: SLURM holds a job that it could not start, and it would wait for ever."""
+        for view in held:
+            if view.id not in self._told_of_held:
+                self._told_of_held.add(view.id)
+                self._say(
+                    f"job {view.id} is held in the queue ({view.why or view.said}) and won't start "
+                    f"until somebody says: scontrol release {view.id}"
+                )
 
     def _read(self) -> bool:
         """Takes what the trials' files tell; whether that was anything."""
@@ -237,7 +268,7 @@ class ArrayDriver:
             self.progress.started(ticket.arm, ticket.label)
         elif news.kind == "ended":
             self.feed.succeeded(news.key, news.state)
-            self._tell_end(ticket, news)
+            self._tell_end(ticket, news.state)
         elif news.kind == "busy":
             del self.feed.out[news.key]
             self.elsewhere[ticket.identity] = self.items[ticket.identity]
@@ -257,13 +288,13 @@ class ArrayDriver:
     def _is_cancelled(self, ticket: Ticket) -> bool:
         return ticket.identity in cancelling.cancelled_trials(self.study.folder)
 
-    def _tell_end(self, ticket: Ticket, news: News) -> None:
+    def _tell_end(self, ticket: Ticket, state: State) -> None:
         outcome = read_trial(self.study.home, ticket.identity).outcome
         self.ran += outcome is None or outcome.study == self.study.instance
         self.publisher.ended(ticket.identity)
         rule = self.study.file.verdict
         value = outcome.values().get(rule.metric) if outcome is not None and rule else None
-        self.progress.ended(ticket.arm, ticket.label, news.state, value)
+        self.progress.ended(ticket.arm, ticket.label, state, value)
 
     def _look_elsewhere(self) -> None:
         """Trials that others work on: those that they have left are handed out here."""
@@ -275,8 +306,17 @@ class ArrayDriver:
             if identity in queued or record.state == "running":
                 continue
             del self.elsewhere[identity]
-            number = item.outcome_number
+            if self._is_enough(record.outcome, item):  # no job is to wait in the queue for it
+                self._tell_end(self.ticketing.planned(item), "done")
+                continue
+            number = max(item.outcome_number, record.next_number)
             self.source.waiting.append(self.ticketing.ticket(item.trial, number, item.afresh))
+
+    def _is_enough(self, outcome: Outcome | None, item: PlannedTrial) -> bool:
+        """Whether what another has published is what was planned."""
+        if outcome is None or outcome.number < item.outcome_number:
+            return False
+        return bool(self.study.workload.covers(outcome.observed, item.trial.observed))
 
     # -- the end ----------------------------------------------------------------------------------
 
@@ -284,7 +324,7 @@ class ArrayDriver:
         """The study was cancelled: what waits goes at once, what runs may save before it does."""
         until_s = time.monotonic() + cancelling.GRACE_S
         self._look()
-        self.slurm.cancel(t.task.job for t in self._tasks() if t.view.state == "queued")
+        self._cancel(t.task.job for t in self._tasks() if t.view.state == "queued")
         while any(t.view.state == "running" for t in self._tasks()):
             if time.monotonic() >= until_s:
                 break
@@ -297,7 +337,16 @@ class ArrayDriver:
 
     def _cancel_all(self) -> None:
         """Takes every job of this driver out of the queue."""
-        self.slurm.cancel(sorted({task.task.record.id for task in self._tasks()}))
+        self._cancel(sorted({task.task.record.id for task in self._tasks()}))
+
+    def _cancel(self, ids: Iterable[str]) -> None:
+        try:
+            self.slurm.cancel(ids)
+        except SlurmError as error:
+            self._say(
+                f"SLURM did not cancel the jobs: {error}. Those of a cancelled study end as soon "
+                f"as they start; to try again: orrery cancel {self.study.name}"
+            )
 
     def _tasks(self) -> list[FollowedTask]:
         return list(self.followed.tasks.values())

@@ -143,6 +143,6 @@ class Followed:
         followed.out.clear()
 
     def _is_blind(self, ended_as: EndedAs | None) -> bool:
-        """Without accounting a job that was cancelled looks like one that failed at once: then a
-        single task that has started speaks for the nodes."""
-        return ended_as in ("completed", "failed") or (ended_as is None and not self.any_started)
+        """A single task that has started speaks for the home: then it is one node that fails, and
+        its task is lost. (Without accounting one that was cancelled looks the same.)"""
+        return ended_as in ("completed", "failed", None) and not self.any_started

@@ -61,10 +61,12 @@ class Leaving:
             time.sleep(STAY_S)
 
     def _take(self, cause: str) -> None:
-        """In a signal handler."""
-        self.cause = self.cause or cause
-        notice.give(cause)
-        self._told.set()
+        """In a signal handler, which a second notice may interrupt: the event's lock is no place
+        to be in twice."""
+        if self.cause is None:
+            self.cause = cause
+            notice.give(cause)
+            self._told.set()
 
     def _wait(self) -> None:
         self._told.wait()

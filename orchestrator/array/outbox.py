@@ -10,11 +10,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cluster.slurm.commands import Slurm
+from cluster.slurm.commands import Slurm, SlurmError
 from cluster.slurm.limits import signal_s
 from cluster.slurm.records import JobRecord, JobRecords
 from cluster.slurm.settings import SlurmSettings
-from cluster.slurm.submission import Submission, submit
+from cluster.slurm.submission import Submission, adopt_or_cancel_strays, submit
 from orchestrator.array.task import run_task
 from orchestrator.array.waves import TaskFile, new_wave, sent_note, task_path
 from orchestrator.engine.ticket import Ticket
@@ -47,6 +47,8 @@ class Outbox:
     sources: Sources | None = None
     _waves: deque[_Wave] = field(default_factory=deque)
     _full_at_s: float = float("-inf")
+    _in_doubt: bool = False
+    """Whether a submission failed of which the queue may have kept something."""
 
     def put(self, tickets: Sequence[Ticket]) -> None:
         """Groups tickets into tasks, and writes their files. Raises `OSError`."""
@@ -64,7 +66,8 @@ class Outbox:
     def send(self, *, room_was_made: bool = False) -> list[JobRecord]:
         """Submits what the queue takes now, the first wave first. Raises `SlurmError`.
 
-        A queue that was full is tried again after a while, or when tasks of ours have left it.
+        A queue that was full is tried again after a while, or when tasks of ours have left it. To
+        be called again after an error: what a failed submission has left goes before that.
         """
         full = time.monotonic() - self._full_at_s < ROOM_EVERY_S
         if not self._waves or (full and not room_was_made):
@@ -72,7 +75,15 @@ class Outbox:
         sent: list[JobRecord] = []
         while self._waves:
             wave = self._waves[0]
-            records = submit(self.slurm, self.submission(wave), JobRecords(self.study.folder))
+            try:
+                if self._in_doubt:
+                    self._take_back(wave)
+                records = submit(self.slurm, self.submission(wave), JobRecords(self.study.folder))
+            except SlurmError:
+                self._in_doubt = True
+                if sent:  # of the waves before: the error comes again
+                    break
+                raise
             sent += records
             wave.sent += sum(record.tasks for record in records)
             if wave.sent < len(wave.tasks):
@@ -80,6 +91,17 @@ class Outbox:
                 break
             self._waves.popleft()
         return sent
+
+    def _take_back(self, wave: _Wave) -> None:
+        """Cancels what failed submissions of a wave's rest may have in the queue, held or not."""
+        records = JobRecords(self.study.folder)
+        note = sent_note(wave.folder, wave.sent)
+        ids = [r.id for r in records.open() if r.note == note and r.ready_at_s is None]
+        self.slurm.cancel(ids)
+        for id in ids:
+            records.end(id, "CANCELLED")
+        adopt_or_cancel_strays(self.slurm, self.study.instance, records)
+        self._in_doubt = False
 
     def submission(self, wave: _Wave) -> Submission:
         """What is left of a wave."""

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import multiprocessing
-import socket
-import sys
 import threading
 from collections.abc import Mapping
+from contextlib import suppress
 from multiprocessing.connection import Connection, wait
 
 from orchestrator.engine.job import Job
 from orchestrator.engine.rank_actor import RankActor, RankEnd
 from orchestrator.records import Failure
 from workloads.contract import Reporter, TrialStopped
-from workloads.training.rendezvous import LOOPBACK
 
 STOP_PATIENCE_S = 10.0
 """How long a rank that is stopped at a report has to let go of its files."""
@@ -25,9 +23,8 @@ class RankChild:
     def __init__(self, job: Job, rank: int, variables: Mapping[str, str]) -> None:
         spawn = multiprocessing.get_context("spawn")
         self._told, telling = spawn.Pipe()
-        self._process = spawn.Process(
-            target=_run, args=(telling, job, rank, dict(variables)), daemon=True
-        )
+        # no daemon, which could have no children, as those of a data loader
+        self._process = spawn.Process(target=_run, args=(telling, job, rank, dict(variables)))
         self._process.start()
         telling.close()
         self._end: RankEnd | None = None
@@ -74,10 +71,14 @@ class RankChild:
             if report is not None:
                 report(*told)
         except TrialStopped:
-            self._told.send(False)
+            self._answer(False)
             self._process.join(STOP_PATIENCE_S)
             raise
-        self._told.send(True)
+        self._answer(True)
+
+    def _answer(self, go_on: bool) -> None:
+        with suppress(OSError):  # it has died meanwhile: its end tells
+            self._told.send(go_on)
 
 
 def _run(telling: Connection, job: Job, rank: int, variables: Mapping[str, str]) -> None:
@@ -95,28 +96,6 @@ def _run(telling: Connection, job: Job, rank: int, variables: Mapping[str, str])
 
     passing = threading.Thread(target=pass_on, name="orrery-reports", daemon=True)
     passing.start()
-    end = actor.run(job, rank, _with_interface(variables))
+    end = actor.run(job, rank, variables)
     passing.join(STOP_PATIENCE_S)
     telling.send(end)
-
-
-def _with_interface(variables: Mapping[str, str]) -> dict[str, str]:
-    """Names the interface by which this host reaches the first rank's, where that is another one:
-    gloo would take what the host's name stands for, which is often the loopback address."""
-    address = variables["MASTER_ADDR"]
-    if address == LOOPBACK or "GLOO_SOCKET_IFNAME" in variables or sys.platform != "linux":
-        return dict(variables)
-    import psutil
-
-    family = socket.AF_INET6 if ":" in address else socket.AF_INET
-    with socket.socket(family, socket.SOCK_DGRAM) as way:
-        way.connect((address, int(variables["MASTER_PORT"])))  # sends nothing
-        own = way.getsockname()[0]
-    names = [
-        name
-        for name, found in psutil.net_if_addrs().items()
-        if any(one.address == own for one in found)
-    ]
-    found = [name for name in names if name != "lo"] or names
-    extra = {"GLOO_SOCKET_IFNAME": found[0], "NCCL_SOCKET_IFNAME": found[0]} if found else {}
-    return {**variables, **extra}

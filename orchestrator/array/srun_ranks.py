@@ -39,11 +39,27 @@ from workloads.contract import Reporter, TrialStopped
 from workloads.training.rendezvous import LOOPBACK, Rendezvous, rank_environments
 
 LOOK_EVERY_S = 0.1
+LONGEST_LOOK_S = 2.0
 GATHER_LIMIT_S = 300.0
 """How long srun may take to start every process."""
-STOP_PATIENCE_S = 30.0
 CUT_OFF_PATIENCE_S = 10.0
 """How long a rank that could not reach another waits for that one's own end: the cause."""
+
+
+class _Looks:
+    """When to look into the folder: often at first, then seldom, since each rank of hundreds of
+    tasks does so, for as long as they train, and one file server answers all of them."""
+
+    def __init__(self) -> None:
+        self._every_s, self._next_s = LOOK_EVERY_S, 0.0
+
+    def due(self) -> bool:
+        now_s = time.monotonic()
+        if now_s < self._next_s:
+            return False
+        self._every_s = min(LONGEST_LOOK_S, self._every_s * 1.1)
+        self._next_s = now_s + self._every_s
+        return True
 
 
 @dataclass(frozen=True)
@@ -103,23 +119,23 @@ def follow_leader(task_file: Path) -> None:
     on_notice(notice.give)  # the leader answers it for all
     folder, rank = ranks_folder(task_file), own_rank()
     _say_host(folder, rank)
-    number = 0
+    number, looks = 0, _Looks()
     while True:
-        if _there(folder / f"job-{number}"):
-            _run_ordered(folder, number, rank)
-            number += 1
-        elif _there(folder / "over"):
-            return
-        else:
-            time.sleep(LOOK_EVERY_S)
+        if looks.due():
+            if _there(folder / f"job-{number}"):
+                _run_ordered(folder, number, rank)
+                number, looks = number + 1, _Looks()
+            elif _there(folder / "over"):
+                return
+        time.sleep(LOOK_EVERY_S)
 
 
 def _run_ordered(folder: Path, number: int, rank: int) -> None:
     order: _Order = pickle.loads((folder / f"job-{number}").read_bytes())
-    child = RankChild(order.job, rank, order.variables[rank])
+    child, looks = RankChild(order.job, rank, order.variables[rank]), _Looks()
     try:
         while (end := child.ended()) is None:
-            if _there(folder / f"stop-{number}"):
+            if looks.due() and _there(folder / f"stop-{number}"):
                 return
             child.relay(None, LOOK_EVERY_S)
         write_whole(folder / f"end-{number}-{rank}", pickle.dumps(end))
@@ -136,6 +152,7 @@ class _Watch:
         self._folder, self._number, self._ranks = folder, number, ranks
         self._child, self._report = child, report
         self._ends: dict[int, RankEnd] = {}
+        self._looks = _Looks()
         self._cut_off: RankFailed | None = None
         self._cut_off_until_s = 0.0
 
@@ -162,6 +179,9 @@ class _Watch:
         own = self._child.ended() if 0 not in self._ends else None
         if own is not None:
             found.append((0, own))
+            self._looks = _Looks()  # the others will end soon
+        if not self._looks.due():
+            return found
         prefix = f"end-{self._number}-"
         for name in os.listdir(self._folder):
             if name.startswith(prefix) and int(name.removeprefix(prefix)) not in self._ends:

@@ -91,7 +91,7 @@ def _study_named(
         if not place.study(instance).is_dir():
             raise UsageError(f"{instance} has never run in '{place.root}': nothing to cancel.")
         return instance
-    if "/" not in name and place.study(name).is_dir():
+    if "/" not in name and (place.study(name) / "plan.json").is_file():
         return name
     named = [
         path.parent
@@ -116,11 +116,18 @@ def _study_named(
 
 
 def _trial_named(place: Home, name: str) -> str:
-    """As `find_trial`, and also a trial that has not begun. Raises `UsageError`."""
+    """As `find_trial`, and also a trial that has not begun. Raises `UsageError`, also for a start
+    that is so short that a slip of the hand would end a trial."""
     from orchestrator.cancellation import trials_of
     from orchestrator.errors import UsageError
+    from orchestrator.planning import SHORTEST_ID
     from orchestrator.tracing import find_trial
 
+    if len(name) < SHORTEST_ID:
+        raise UsageError(
+            f"No study and no trial '{name}' in '{place.root}': give {SHORTEST_ID} digits or more "
+            "of a trial's id. orrery list names studies."
+        )
     try:
         return find_trial(place, name)
     except UsageError:

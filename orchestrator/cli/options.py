@@ -94,4 +94,7 @@ def print_json(data: Any) -> None:
     """One JSON document on standard output."""
     import json
 
-    typer.echo(json.dumps(data, indent=1, ensure_ascii=False, allow_nan=False))
+    import msgspec
+
+    text = json.dumps(data, ensure_ascii=False, allow_nan=False)
+    typer.echo(msgspec.json.format(text, indent=1))  # json's own indenting is ten times slower

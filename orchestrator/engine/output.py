@@ -17,7 +17,7 @@ import sys
 import threading
 import traceback
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import lru_cache
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
@@ -169,7 +169,13 @@ def _streams() -> Iterator[None]:
 
 
 def _flush() -> None:
-    """Writes what waits in buffers: Python's, and those of the C library."""
-    for stream in (sys.stdout, sys.stderr):
-        stream.flush()
+    """Writes what waits in buffers: Python's, and those of the C library.
+
+    Python's own from its start too: others may have kept them, and their lines belong to the
+    attempt in which they were printed.
+    """
+    for stream in (sys.stdout, sys.stderr, sys.__stdout__, sys.__stderr__):
+        with suppress(OSError, ValueError):  # where they led is full, or they were closed
+            if stream is not None:
+                stream.flush()
     ctypes.CDLL(None).fflush(None)

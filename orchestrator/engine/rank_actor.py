@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import importlib
+import os
 import queue
+import socket
 import sys
 import traceback
 from collections.abc import Mapping
@@ -13,10 +15,12 @@ from orchestrator.attempts import Superseded
 from orchestrator.engine.failures import failure_of
 from orchestrator.engine.job import Job, Ran, RankCheckpoints, run_as
 from orchestrator.engine.output import captured
+from orchestrator.engine.watching import passing_on
 from orchestrator.leaving import ToldToLeave, Word
 from orchestrator.records import Failure
 from workloads.contract import TrialStopped
 from workloads.training.rendezvous import (
+    LOOPBACK,
     Rendezvous,
     environment,
     leave_group,
@@ -69,7 +73,11 @@ class RankActor:
         checkpoints = RankCheckpoints(job.held, job.start, rank)
         reports = self._reports
         try:
-            with captured(job.held.folder, rank), environment(variables):
+            with (
+                captured(job.held.folder, rank),
+                environment(_with_interface(variables)),
+                passing_on(job.held),
+            ):
                 ran = run_as(job, rank, checkpoints, _unheard if rank else self._report)
                 leave_group()
             let_go_of_groups()
@@ -106,6 +114,30 @@ class RankActor:
 
 def _unheard(step: int, metrics: Mapping[str, float | None]) -> None:
     """What ranks other than 0 report: rank 0 says the same."""
+
+
+def _with_interface(variables: Mapping[str, str]) -> dict[str, str]:
+    """Names the interface by which this host reaches the first rank's, where that is another one:
+    gloo would take what the host's name stands for, which is often the loopback address. What the
+    user has set stays."""
+    address = variables.get("MASTER_ADDR", LOOPBACK)
+    known = "GLOO_SOCKET_IFNAME" in variables or "GLOO_SOCKET_IFNAME" in os.environ
+    if address == LOOPBACK or known or sys.platform != "linux":
+        return dict(variables)
+    import psutil
+
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    with socket.socket(family, socket.SOCK_DGRAM) as way:
+        way.connect((address, int(variables["MASTER_PORT"])))  # sends nothing
+        own = way.getsockname()[0]
+    names = [
+        name
+        for name, found in psutil.net_if_addrs().items()
+        if any(one.address == own for one in found)
+    ]
+    found = [name for name in names if name != "lo"] or names
+    extra = {"GLOO_SOCKET_IFNAME": found[0], "NCCL_SOCKET_IFNAME": found[0]} if found else {}
+    return {**variables, **extra}
 
 
 def _is_cut_off(error: BaseException) -> bool:

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 
 from orchestrator.attempts import HEARTBEAT_PERIOD_S, HeldAttempt
 from orchestrator.cancelling import GRACE_S
-from orchestrator.leaving import LISTEN_EVERY_S, Ear, Word
+from orchestrator.leaving import LISTEN_EVERY_S, Ear, Word, noticed
 from orchestrator.records import Failure
 
 
@@ -67,6 +67,25 @@ def watched(attempt: HeldAttempt, time_limit_s: float | None) -> Iterator[None]:
     finally:
         with _lock:
             _watched.remove(entry)
+
+
+@contextmanager
+def passing_on(attempt: HeldAttempt) -> Iterator[None]:
+    """While the block runs, what this process is told of its node is kept where all processes of
+    the attempt see it. For ranks: those on other nodes have had no notice, and all have to end."""
+    done = threading.Event()
+
+    def listen() -> None:
+        while not done.wait(LISTEN_EVERY_S):
+            if (word := noticed()) is not None:
+                attempt.note_told(word.cause)
+                return
+
+    threading.Thread(target=listen, name="orrery-notice", daemon=True).start()
+    try:
+        yield
+    finally:
+        done.set()
 
 
 def _watch() -> None:

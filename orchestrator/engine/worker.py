@@ -96,13 +96,17 @@ def run_attempt(
         held.artifacts.mkdir(exist_ok=True)
         record_identity(home, ticket.identity, ticket.document)
         with watched(held, ticket.time_limit_s):
-            _run_held(ticket, held, workload, report, push, launch)
+            outcome = _run_held(ticket, held, workload, report, push, launch)
+        _publish(held, outcome)  # beside no watch, which ends processes: it is done or it is not
         return "done"
     except Superseded as stop:
         raise BusyError(str(stop)) from stop
     except ToldToLeave as told:
         return _left(held, told.word)
     except TrialStopped:
+        word = Ear().heard(held)
+        if word is not None:  # its driver has ended it since it was told the same
+            return _left(held, word)
         held.finish("pruned")
         return "pruned"
     except RankLost:
@@ -164,7 +168,8 @@ def _run_held(
     report: Reporter,
     push: Push | None,
     launch: Launch,
-) -> None:
+) -> Outcome:
+    """What the attempt came to, which is still to be published."""
     started = time.time()
     config = workload.Config.model_validate(ticket.config)
     _refuse_changed_inputs(ticket, workload, config)
@@ -180,9 +185,12 @@ def _run_held(
         provenance=msgspec.structs.replace(ran.provenance, code_digest="+".join(codes)),
         reported=reports.last,
     )
-    outcome = msgspec.structs.replace(outcome, metrics=reports.best() | outcome.metrics)
+    return msgspec.structs.replace(outcome, metrics=reports.best() | outcome.metrics)
+
+
+def _publish(held: HeldAttempt, outcome: Outcome) -> None:
     if not held.publish(outcome):
-        logger.warning("%s was published by another attempt first", ticket.identity)
+        logger.warning("%s was published by another attempt first", outcome.identity)
     _keep_only_last_checkpoint(held)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,9 +13,12 @@ from cluster import Cluster, ClusterRequest, LocalCluster, Resources
 from cluster.head import Head
 from cluster.node import LABEL, Node, join
 from cluster.ray_address import RayCluster
+from cluster.slurm.pilots import SlurmCluster
+from cluster.slurm.settings import SlurmSettings
 from cluster.sources import Sources
 from cluster.testing import ClusterContract
 from tests.cluster.running_ray import RunningRay, running_ray
+from tests.cluster.stand_in.controller import SlurmStandIn
 
 
 def rays_here() -> set[str]:
@@ -105,3 +109,31 @@ class TestHeadAndNode(ClusterContract):
 
     def leavings(self) -> set[str]:
         return rays_here()
+
+
+class TestSlurm(ClusterContract):
+    """Pilots on this host, under a stand-in for SLURM."""
+
+    @pytest.fixture(autouse=True)
+    def _its_user(self, slurm_stand_in: SlurmStandIn) -> None:
+        self.stand_in = slurm_stand_in
+
+    def make_cluster(self, request: ClusterRequest) -> Cluster:
+        settings = SlurmSettings(pilots=2, head_address="127.0.0.1")
+        return SlurmCluster(dataclasses.replace(request, slurm=settings))
+
+    def leavings(self) -> set[str]:
+        jobs = {f"job {id}" for id, job in self.stand_in.jobs.items() if not job.ended}
+        apart = {
+            f"{process.pid}: pilot"
+            for process in psutil.process_iter()
+            if str(self.stand_in.folder) in " ".join(_words(process))
+        }
+        return rays_here() | jobs | apart
+
+
+def _words(process: psutil.Process) -> list[str]:
+    try:
+        return [*process.cmdline(), *process.environ().values()]
+    except psutil.Error:
+        return []

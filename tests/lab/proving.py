@@ -33,6 +33,7 @@ from tests.orchestrator.quick_study import (
 
 if TYPE_CHECKING:
     from tests.lab.lab import Lab
+    from workloads.contract import Workload
 
 LAB_PATIENCE_S = 240.0
 """How long a study in a lab may take on a busy machine; only a failure takes that long."""
@@ -102,7 +103,7 @@ class Case:
         return outcomes_in(self.home)
 
     def numbers(self) -> dict[str, dict[str, float | str | None]]:
-        return numbers_in(self.home)
+        return numbers_in(self.home, self.study().workload)
 
     def attempts(self) -> dict[str, list[Attempt]]:
         return {name: attempts(self.home.trial(name)) for name in self.home.identities()}
@@ -128,9 +129,13 @@ def outcomes_in(home: Home) -> dict[str, Outcome]:
     return {name: made[-1] for name, made in found.items() if made}
 
 
-def numbers_in(home: Home) -> dict[str, dict[str, float | str | None]]:
-    """Final metrics by trial id: what has to be the same wherever it ran."""
-    return {name: outcome.metrics for name, outcome in outcomes_in(home).items()}
+def numbers_in(home: Home, workload: Workload[Any]) -> dict[str, dict[str, float | str | None]]:
+    """Final metrics by trial id: what has to be the same wherever it ran, and so no times."""
+    varying = {name for name, metric in workload.metrics.items() if not metric.reproducible}
+    return {
+        identity: {name: value for name, value in found.metrics.items() if name not in varying}
+        for identity, found in outcomes_in(home).items()
+    }
 
 
 def case_of(

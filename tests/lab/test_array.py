@@ -99,22 +99,3 @@ def test_an_array_task_that_is_preempted_goes_on_from_its_checkpoint(
     case.run("slurm-array")  # folds what is there, and finds nothing to run
     assert any(len(made) > 1 for made in case.attempts().values()), "nothing was preempted"
     went_well(case)
-
-
-def test_a_time_limit_shorter_than_a_trial_is_no_failure(cases: Cases) -> None:
-    """SLURM keeps limits to the minute; each job is told to save 20 s before."""
-    only = steps_arm("only", "comparator")
-    study = steps_study(
-        "long-task",
-        only,
-        seeds=1,
-        steps=30,
-        step_s=3.0,
-        checkpoint_every=4,
-        slurm={"time": "00:01:00", "signal_s": 20},
-    )
-    case = cases(study)
-    case.run("slurm-array", patience_s=420)
-    queue_empties(case)
-    went_well(case)
-    assert len({line.attempt for line in case.lines()}) > 1

@@ -25,15 +25,16 @@ ON_EACH_NODE = {"extra": {"exclusive": True}}
 ELSEWHERE_WITHIN_S = 45.0
 EVERY = 4
 """Steps between checkpoints."""
-LONG = {"steps": 50, "step_s": 1.5}
-SHORT = {"steps": 4, "step_s": 1.5}
+LONG_STEPS = 24
+STEP_S = 1.5
+SHORT = {"steps": 4, "step_s": STEP_S}
 
 
-def long_and_short(name: str) -> dict[str, object]:
-    """A trial of 75 s on one node, while the others pass from one of 6 s to the next."""
+def long_and_short(name: str, steps: int = LONG_STEPS) -> dict[str, object]:
+    """A trial of 36 s on one node, while the others pass from one of 6 s to the next."""
     return steps_study(
         name,
-        steps_arm("long", "comparator", **LONG, drift=0.5),
+        steps_arm("long", "comparator", steps=steps, step_s=STEP_S, drift=0.5),
         *(steps_arm(f"short-{i}", **SHORT, drift=float(i)) for i in range(1, 8)),
         seeds=1,
         checkpoint_every=EVERY,
@@ -42,12 +43,12 @@ def long_and_short(name: str) -> dict[str, object]:
 
 
 @contextmanager
-def running(case: Case) -> Iterator[Running]:
-    """`orrery run --on slurm` on the case, killed at the end of the block."""
+def running(case: Case, on: str = "slurm") -> Iterator[Running]:
+    """`orrery run --on …` on the case, killed at the end of the block."""
     told = case.folder / "run.txt"
     with told.open("w") as out:
         process = subprocess.Popen(
-            command(*case.words("run", "--on", "slurm")),
+            command(*case.words("run", "--on", on)),
             stdout=out,
             stderr=out,
             cwd=case.folder,
@@ -99,7 +100,8 @@ def elsewhere_s(case: Case, lost: Line, since_s: float) -> float:
 
 
 def test_the_trials_of_a_node_that_is_cut_off_run_elsewhere_soon(lab: Lab, cases: Cases) -> None:
-    case = cases(long_and_short("cut-off"))
+    # longer than the limit: what goes on where nobody hears it must not be done by itself
+    case = cases(long_and_short("cut-off", steps=40))
     with running(case) as driver:
         lost = driver.long_trial()
         before, at_s = case.finished(), time.time()
@@ -171,21 +173,28 @@ def test_a_controller_that_is_away_for_a_while_is_not_noticed(lab: Lab, cases: C
 
 
 def test_a_time_limit_shorter_than_a_trial_is_no_failure(cases: Cases) -> None:
-    """A pilot of one minute is told to leave 20 s before; the trial takes a minute and a half."""
-    study = steps_study(
-        "out-of-time",
-        steps_arm("only", "comparator"),
-        seeds=1,
-        steps=30,
-        step_s=3.0,
-        checkpoint_every=EVERY,
-        slurm={"pilots": 1, "time": "00:01:00", "signal_s": 20},
-    )
-    case = cases(study)
-    case.run("slurm", patience_s=420)
-    went_well(case)
-    assert len({line.attempt for line in case.lines()}) > 1
-    queue_empties(case)
+    """SLURM keeps limits to the minute; a job is told to leave 20 s before. The trial takes a
+    minute and a half: by pilots, and at the same time by an array."""
+
+    def out_of_time(name: str) -> Case:
+        study = steps_study(
+            name,
+            steps_arm("only", "comparator"),
+            seeds=1,
+            steps=30,
+            step_s=3.0,
+            checkpoint_every=EVERY,
+            slurm={"pilots": 1, "time": "00:01:00", "signal_s": 20},
+        )
+        return cases(study)
+
+    by_pilots, by_array = out_of_time("limited-pilot"), out_of_time("limited-task")
+    with running(by_pilots) as pilots, running(by_array, "slurm-array") as array:
+        pilots.ends_well({}, 420)
+        array.ends_well({}, 420)
+    for case in (by_pilots, by_array):
+        assert len({line.attempt for line in case.lines()}) > 1
+    queue_empties(by_pilots)
 
 
 def test_a_trial_that_takes_its_node_down_fails_alone(lab: Lab, cases: Cases) -> None:

@@ -12,6 +12,7 @@ from tests.lab.lab import Lab
 from tests.lab.proving import LAB_PATIENCE_S, numbers_in
 from tests.lab.studies import pythonpath
 from tests.orchestrator.quick_study import orrery
+from workloads.registry import load_workload
 
 pytestmark = pytest.mark.lab
 
@@ -37,10 +38,11 @@ def test_the_sweep_gives_the_numbers_of_this_machine(
         assert done.returncode in (0, 1), done.stderr  # arms that were not asked for are missing
         return int(json.loads(done.stdout)["ran"])
 
+    sweep = load_workload("latent_lora")
     homes = {on: shared_home(on) for on in ("local", "slurm", "slurm-array")}
     assert swept("local", homes["local"]) == 2
-    expected = numbers_in(homes["local"])
+    expected = numbers_in(homes["local"], sweep)
     for on in ("slurm", "slurm-array"):
         swept(on, homes[on])
-        assert numbers_in(homes[on]) == expected
+        assert numbers_in(homes[on], sweep) == expected
         assert swept("local", homes[on]) == 0

@@ -95,6 +95,7 @@ def silent(text: str) -> None:
 # -- a real study ---------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_running_study_is_cancelled_from_another_process(case: Case) -> None:
     with driver(*case.run(), cwd=case.folder) as running:
         running.wait_until(lambda: len(case.saved(2)) == 2, "two trials have saved")
@@ -248,10 +249,22 @@ def test_an_attempt_whose_process_is_gone_is_recorded_as_cancelled(planned: Stud
     assert read_trial(planned.home, first.identity).state == "cancelled"
 
 
-def test_an_unknown_name_is_refused(planned: Study) -> None:
-    done = orrery("cancel", "nothing-of-this", cwd=planned.home.root)
+@pytest.mark.parametrize("name", ["nothing-of-this", "."])
+def test_an_unknown_name_is_refused(planned: Study, name: str) -> None:
+    done = orrery("cancel", name, "--home", str(planned.home.root), cwd=planned.home.root)
     assert done.returncode == 2
-    assert "No study and no trial 'nothing-of-this'" in done.stderr
+    assert f"No study and no trial '{name}'" in done.stderr
+    assert not (planned.home.studies / "cancel").exists()
+
+
+def test_a_few_digits_of_an_id_are_refused(planned: Study) -> None:
+    """Of a home with one trial they would name it."""
+    identity = tickets(planned)[0].identity
+    planned.home.trial(identity).mkdir()
+    done = orrery("cancel", identity[:3], "--home", str(planned.home.root), cwd=planned.home.root)
+    assert done.returncode == 2
+    assert "give 6 digits or more" in done.stderr
+    assert cancelling.cancelled_trials(planned.folder) == frozenset()
 
 
 def test_a_study_that_has_never_run_is_refused(planned: Study) -> None:

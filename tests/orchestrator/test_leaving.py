@@ -17,6 +17,7 @@ from orchestrator.attempts import AttemptCheckpoints, attempts, claim_attempt, o
 from orchestrator.engine import notice
 from orchestrator.engine.job import Job, RankCheckpoints, RankFailed, RankLost
 from orchestrator.engine.ticket import Ticket
+from orchestrator.engine.watching import passing_on
 from orchestrator.engine.worker import AttemptFailed, run_attempt
 from orchestrator.home import Home
 from orchestrator.leaving import ToldToLeave
@@ -31,7 +32,7 @@ from tests.orchestrator.quick_study import (
     wait_until,
     write_study,
 )
-from workloads.contract import Reporter
+from workloads.contract import Reporter, TrialStopped
 
 
 @pytest.fixture(autouse=True)
@@ -181,6 +182,48 @@ def test_ranks_that_lose_each_other_as_they_leave_have_not_failed(
         run_attempt(ticket, go_on, launch=cut_off)  # type: ignore[arg-type]
 
 
+def test_what_one_process_of_an_attempt_is_told_ends_all_of_it(
+    home: Home, ticket: Ticket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A rank on another node is told; this process, which saves, has had no notice itself."""
+    monkeypatch.setattr("orchestrator.leaving.LISTEN_EVERY_S", 0.0)
+    folder = home.trial(ticket.identity)
+
+    def told_there(step: int, metrics: Mapping[str, float | None]) -> None:
+        if step == 2:
+            attempts(folder)[-1].note_told("preempted")
+
+    assert run_attempt(ticket, told_there) == "preempted"
+    (end,) = ends(home, ticket)
+    assert end is not None
+    assert (end.state, end.failure, end.told) == ("preempted", None, "preempted")
+    assert run_attempt(ticket, go_on) == "done", "it is this attempt's notice alone"
+    (outcome,) = outcomes(folder)
+    assert outcome.resumed_at_step == 2
+
+
+def test_ranks_that_die_after_one_of_them_was_told_have_lost_nothing_that_counts(
+    home: Home, ticket: Ticket
+) -> None:
+    def die(job: Job, report: Reporter) -> None:
+        job.held.note_told("time limit")
+        raise RankLost("rank 1 of 2 died")
+
+    assert run_attempt(ticket, go_on, launch=die) == "preempted"  # type: ignore[arg-type]
+    assert read_trial(home, ticket.identity).lost_in_a_row == 0
+
+
+def test_a_rank_passes_on_what_its_node_is_told(
+    home: Home, ticket: Ticket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("orchestrator.engine.watching.LISTEN_EVERY_S", 0.01)
+    held = claim_attempt(home.trial(ticket.identity), outcome_number=0, study=ticket.study)
+    with passing_on(held):
+        assert held.told() == ""
+        notice.give("preempted")
+        assert wait_until(held.told, "the notice") == "preempted"
+
+
 def test_a_process_that_dies_after_it_was_told_has_lost_nothing_that_counts(
     home: Home, ticket: Ticket
 ) -> None:
@@ -216,6 +259,41 @@ def test_a_cancelled_attempt_ends_after_its_checkpoint(
     assert run_attempt(ticket, go_on) == "done"
     (outcome,) = outcomes(home.trial(ticket.identity))
     assert outcome.resumed_at_step == 2
+
+
+def test_an_attempt_that_its_driver_stops_as_it_is_cancelled_is_not_pruned(
+    home: Home, study: Study, ticket: Ticket
+) -> None:
+    def stopped(step: int, metrics: Mapping[str, float | None]) -> None:
+        cancelling.ask(study.folder)
+        raise TrialStopped
+
+    assert run_attempt(ticket, stopped) == "cancelled"
+    assert [end.state for end in ends(home, ticket) if end] == ["cancelled"]
+
+
+def test_an_attempt_that_publishes_as_it_is_cancelled_is_done(home: Home, ticket: Ticket) -> None:
+    """Its watch ends no process that has come so far."""
+    script = (
+        "import sys, time, msgspec, pathlib;"
+        "from orchestrator import attempts, cancelling, leaving;"
+        "from orchestrator.engine import watching, worker, ticket;"
+        "leaving.LISTEN_EVERY_S = watching.LISTEN_EVERY_S = watching.GRACE_S = 0.05;"
+        "publish = attempts.HeldAttempt.publish;"
+        "study = pathlib.Path(sys.argv[2]);"
+        "attempts.HeldAttempt.publish = lambda held, outcome: ("
+        "cancelling.ask(study), time.sleep(1.0), publish(held, outcome))[-1];"
+        "mine = msgspec.json.decode(sys.argv[1], type=ticket.Ticket);"
+        "print(worker.run_attempt(mine, lambda *a: None))"
+    )
+    folder = home.study(ticket.study)
+    words = [sys.executable, "-c", script, msgspec.json.encode(ticket).decode(), str(folder)]
+    done = subprocess.run(words, env=environment(), capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, "done\n"), done.stderr
+    assert cancelling.asked(folder)
+    record = read_trial(home, ticket.identity)
+    assert record.outcome is not None
+    assert ends(home, ticket) == [None]
 
 
 def test_a_trial_that_was_cancelled_before_it_began_ends_at_once(

@@ -56,6 +56,40 @@ def test_the_log_has_what_python_c_logging_and_children_print(tmp_path: Path) ->
     assert logged_ranks(tmp_path) == [1]
 
 
+def test_a_stream_that_others_have_kept_writes_into_the_log_of_its_time(tmp_path: Path) -> None:
+    """As a library does that took `sys.stdout` when it was imported: its lines wait in a buffer."""
+    done = run_code(
+        """
+        kept = sys.stdout
+        kept.write("before\\n")
+        with output.captured(attempt):
+            kept.write("meanwhile\\n")
+        kept.write("after\\n")
+        """,
+        tmp_path,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == ["before", "after"]
+    assert log_path(tmp_path).read_text() == "meanwhile\n"
+
+
+def test_a_process_that_runs_many_attempts_keeps_no_descriptor_of_them(tmp_path: Path) -> None:
+    done = run_code(
+        """
+        def one(number):
+            folder = attempt / str(number)
+            folder.mkdir()
+            with output.captured(folder):
+                print(number)
+            return len(os.listdir("/proc/self/fd"))
+        counts = [one(number) for number in range(20)]
+        assert len(set(counts)) == 1, counts
+        """,
+        tmp_path,
+    )
+    assert done.returncode == 0, done.stderr
+
+
 def test_trials_that_follow_each_other_have_logs_of_their_own(tmp_path: Path) -> None:
     done = run_code(
         """

@@ -21,6 +21,7 @@ from orchestrator.engine.ticket import Ticket
 from orchestrator.engine.worker import AttemptFailed, Pruned, run_attempt
 from orchestrator.errors import BusyError
 from orchestrator.home import Home
+from orchestrator.leaving import noticed
 from orchestrator.records import Failure, Outcome
 from tests.orchestrator.quick_study import (
     FRESH_RANKED,
@@ -152,6 +153,22 @@ def test_a_killed_rank_is_a_loss_and_leaves_the_attempt_open(home: Home, ranks: 
     walk.ranks_are_gone()
     (attempt,) = attempts(walk.folder)
     assert attempt.end() is None
+
+
+def test_a_notice_to_one_ranks_node_ends_all_of_them_after_a_checkpoint(
+    home: Home, ranks: Ranks
+) -> None:
+    """The others, and this process that launched them, may lie on nodes that stay."""
+    walk = Walk(home, fault="notice", fault_rank=1, fault_step=2, steps=600, step_s=0.1)
+    assert run_attempt(walk.ticket(2), go_on, None, ranks) == "preempted"
+    walk.ranks_are_gone()
+    (attempt,) = attempts(walk.folder)
+    end = attempt.end()
+    assert end is not None
+    assert (end.state, end.failure, end.told) == ("preempted", None, "preempted")
+    assert end.checkpoint_step is not None
+    assert end.checkpoint_step >= 2
+    assert noticed() is None
 
 
 def test_ranks_that_died_together_are_all_named(home: Home, ranks: Ranks) -> None:

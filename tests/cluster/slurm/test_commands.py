@@ -45,6 +45,27 @@ def test_a_controller_that_is_away_is_told_from_a_refusal(
     assert away.value.is_transient
 
 
+@pytest.mark.parametrize(
+    "said",
+    [
+        "slurm_load_jobs error: Zero Bytes were transmitted or received",
+        "sbatch: error: Batch job submission failed: Connection reset by peer",
+        "slurm_receive_msg: No route to host",
+        "Slurm temporarily unable to accept job, sleeping and retrying",
+    ],
+)
+def test_a_lost_answer_is_no_refusal(said: str) -> None:
+    assert SlurmError(said).is_transient
+
+
+def test_a_token_that_slurm_is_asked_with_reaches_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SLURM_JWT", "a.b.c")
+    monkeypatch.setenv("SLURM_JOB_ID", "12")
+    seen = Slurm().environment
+    assert seen["SLURM_JWT"] == "a.b.c"
+    assert "SLURM_JOB_ID" not in seen
+
+
 def test_cancelling_what_has_ended_is_no_error(slurm: Slurm, slurm_stand_in: SlurmStandIn) -> None:
     slurm.cancel(["99"])
     slurm_stand_in.failing["scancel"] = (

@@ -50,9 +50,7 @@ def test_as_many_are_asked_for_as_are_missing() -> None:
     assert decide(2, [working("1"), queued("2")], 0) == Decision()
 
 
-def test_with_less_to_do_those_that_wait_go_first_and_the_newest_of_them_before_others() -> (
-    None
-):
+def test_with_less_to_do_those_that_wait_go_first_and_the_newest_of_them_before_others() -> None:
     pilots = [working("1"), queued("2"), idle("3", 0), queued("4")]
     assert decide(3, pilots, IDLE_S).cancel == ("4",)
     assert decide(2, pilots, IDLE_S).cancel == ("4", "2")

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from cluster.slurm.records import JobRecords
 from orchestrator import cancelling
-from orchestrator.attempts import attempts
+from orchestrator.attempts import attempts, claim_attempt
 from orchestrator.cancellation import cancel_study
 from orchestrator.ledger import read_trial
+from orchestrator.plan_file import write_plan
 from tests.orchestrator.array.conftest import Arrays
 from tests.orchestrator.quick_study import wait_until
 
@@ -33,6 +34,26 @@ def test_jobs_that_wait_are_taken_out_of_the_queue_by_one_command(arrays: Arrays
     again = cancel_study(study.home, study.instance, silent)
     assert again.did == ()
     assert {item.action for item in study.plan().trials} == {"run"}
+
+
+def test_jobs_that_were_submitted_meanwhile_are_taken_out_too(arrays: Arrays) -> None:
+    """By a driver that had not looked at the file yet, and has died since."""
+    study = arrays.load()
+    arrays.nothing_starts()
+    write_plan(study, study.plan())
+    first = study.plan().trials[0].trial.identity
+    held = claim_attempt(study.home.trial(first), outcome_number=0, study=study.instance)
+
+    def submits(text: str) -> None:
+        if not JobRecords(study.folder).all():
+            arrays.submit(study)
+            held.finish("cancelled")
+
+    told = cancel_study(study.home, study.instance, submits)
+    assert told.ended, told.left
+    assert "scancel 1" in told.did
+    assert in_queue(arrays) == ""
+    assert JobRecords(study.folder).open() == []
 
 
 def test_trials_that_run_save_before_their_jobs_are_cancelled(arrays: Arrays) -> None:

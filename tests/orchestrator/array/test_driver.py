@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import shutil
+import threading
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
 import pytest
 import typer
+from rich.console import Console
 
 from orchestrator import Selection, Study, UsageError, cancelling
 from orchestrator.attempts import attempts, outcomes
 from orchestrator.cli import looking
 from orchestrator.cli.watch import watch
+from orchestrator.engine.worker import run_attempt
 from orchestrator.home import Home
 from tests.orchestrator.array.conftest import Arrays
 from tests.orchestrator.quick_study import (
@@ -24,6 +28,7 @@ from tests.orchestrator.quick_study import (
     mlflow_rows,
     quick_study,
     rule,
+    tickets,
     wait_until,
 )
 
@@ -198,6 +203,75 @@ def test_a_study_that_is_cancelled_leaves_the_queue(arrays: Arrays) -> None:
     assert [item.job for item in study.plan().trials] == [None, None]
 
 
+def test_a_trial_that_another_process_finishes_is_not_submitted(
+    arrays: Arrays, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("orchestrator.array.driver.ELSEWHERE_EVERY_S", 0.2)
+    log = tmp_path / "steps"
+    study = arrays.load(arm("a"), seeds=[0], base={"steps": 6, "step_s": 0.2, "log": str(log)})
+    (ticket,) = tickets(study)
+    other = threading.Thread(target=run_attempt, args=(ticket, lambda step, metrics: None))
+    other.start()
+    wait_until(lambda: computed(log), "the other has begun")
+    report, _ = arrays.run(study)
+    other.join()
+    assert (report.exit_code, arrays.sbatch_calls()) == (0, 0)
+    assert [step.step for step in computed(log)] == [1, 2, 3, 4, 5, 6]
+
+
+def test_a_driver_says_which_jobs_are_held_and_ends_though_none_can_be_cancelled(
+    arrays: Arrays,
+) -> None:
+    arrays.nothing_starts()
+    study = arrays.load(arm("a"), seeds=[0])
+    arrays.submit(study)
+    arrays.slurm.jobs["1_0"].held = True
+    arrays.slurm.jobs["1_0"].reason = "launch_failed_requeued_held"
+    arrays.slurm.failing["scancel"] = "scancel: error: Access/permission denied"
+    later = threading.Timer(1.0, cancelling.ask, (study.folder,))
+    later.start()
+    report, told = arrays.run(study)
+    later.join()
+    assert (report.cancelled, report.exit_code) == (True, 130)
+    assert told.count("held in the queue (launch_failed_requeued_held)") == 1
+    assert "scontrol release 1_0" in told
+    assert "SLURM did not cancel the jobs: scancel: Access/permission denied" in told
+
+
+@pytest.mark.slow
+def test_a_driver_says_that_other_jobs_of_the_user_leave_no_room(
+    arrays: Arrays, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("orchestrator.array.outbox.ROOM_EVERY_S", 0.2)
+    arrays.nothing_starts()
+    arrays.submit(arrays.load(name="before"))
+    study = arrays.load(arm("later"), seeds=[7], slurm={"max_submit": 4})
+
+    def make_room() -> None:
+        arrays.slurm.command("scancel", "1")
+        arrays.slurm.nodes = {"s1": 2}
+
+    later = threading.Timer(1.0, make_room)
+    later.start()
+    report, told = arrays.run(study)
+    later.join()
+    assert report.exit_code == 0
+    assert told.count("no room in SLURM's queue for 1 trials") == 1
+
+
+@pytest.mark.slow
+def test_a_refusal_in_mid_study_says_that_its_other_jobs_go_on(arrays: Arrays) -> None:
+    slow = arm("slow", steps=40, step_s=0.25)
+    arms = (slow, arm("quick", effect=1.0), arm("next", effect=2.0))
+    study = arrays.load(*arms, seeds=[0], slurm={"max_submit": 2})
+    arrays.slurm.failing["sbatch"] = "sbatch: error: Invalid qos specification"
+    arrays.slurm.failing_after["sbatch"] = 1
+    told = StringIO()
+    with pytest.raises(UsageError, match="Invalid qos specification"):
+        study.run(on="slurm-array", console=Console(file=told, width=1000))
+    assert "The jobs go on" in told.getvalue()
+
+
 def test_a_search_is_refused_before_anything_is_made(arrays: Arrays, tmp_path: Path) -> None:
     home = tmp_path / "unmade"
     search = {
@@ -259,6 +333,7 @@ def test_a_wave_whose_folder_was_removed_is_no_obstacle(arrays: Arrays) -> None:
     assert len(study.plan().to_run) == 2
 
 
+@pytest.mark.slow
 def test_a_trial_that_is_cancelled_while_it_waits_is_passed_over_for_good(arrays: Arrays) -> None:
     study = arrays.load(seeds=[0], slurm={"trials_per_task": 2})
     first, second = study.plan().trials
@@ -273,6 +348,7 @@ def test_a_trial_that_is_cancelled_while_it_waits_is_passed_over_for_good(arrays
     assert arrays.sbatch_calls() == 1
 
 
+@pytest.mark.slow
 def test_watch_publishes_what_an_array_came_to_without_a_driver(arrays: Arrays) -> None:
     study = arrays.load(seeds=[0])
     arrays.submit(study)
