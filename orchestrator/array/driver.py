@@ -161,6 +161,13 @@ class ArrayDriver:
         for task in sent_tasks(self.study.folder):
             if task.record.id in ids:
                 self.followed.add(task, {self._key_of[h.token]: h for h in task.handed})
+        unseen = ids - {followed.task.record.id for followed in self._tasks()}
+        if unseen:  # its trials would be waited for, and never heard of
+            raise ClusterError(
+                f"Job {min(unseen)} was submitted, but what was written of it in "
+                f"'{self.study.folder}' cannot be read. It goes on; look at it again: "
+                f"{self._again()}"
+            )
 
     def _submit_and_leave(self) -> Passed:
         self._hand_out()

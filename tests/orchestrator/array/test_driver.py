@@ -57,6 +57,7 @@ def test_a_study_runs_as_an_array_to_the_numbers_of_a_local_run(
     assert len(rows.steps("train/x")) == 12
 
 
+@pytest.mark.slow
 def test_a_study_that_ran_as_an_array_is_known_locally_and_asks_slurm_nothing(
     arrays: Arrays,
 ) -> None:
@@ -236,6 +237,18 @@ def test_a_driver_says_which_jobs_are_held_and_ends_though_none_can_be_cancelled
     assert told.count("held in the queue (launch_failed_requeued_held)") == 1
     assert "scontrol release 1_0" in told
     assert "SLURM did not cancel the jobs: scancel: Access/permission denied" in told
+
+
+def test_a_driver_that_cannot_read_what_it_submitted_does_not_wait_for_it(
+    arrays: Arrays, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    arrays.nothing_starts()
+    study = arrays.load(arm("a"), seeds=[0])
+    with monkeypatch.context() as blind:
+        blind.setattr("orchestrator.array.driver.sent_tasks", lambda folder: iter(()))
+        with pytest.raises(UsageError, match=r"Job 1 was submitted, but .* cannot be read"):
+            arrays.run(study)
+    assert {item.job for item in study.plan().trials} == {"1_0"}
 
 
 @pytest.mark.slow

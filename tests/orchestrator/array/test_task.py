@@ -88,6 +88,7 @@ def test_a_task_runs_its_trials_and_gives_the_numbers_of_a_local_run(
     assert values(home, study) == values(elsewhere, local)
 
 
+@pytest.mark.slow
 def test_a_task_that_runs_again_repeats_nothing(home: Home, tmp_path: Path) -> None:
     log = tmp_path / "steps"
     study = load(home, base={"steps": 3, "log": str(log)})
@@ -109,6 +110,7 @@ def test_a_workload_that_is_not_reusable_has_a_fresh_process_for_each_trial(
     assert len({step.pid for step in computed(log)}) == 4
 
 
+@pytest.mark.slow
 def test_a_failed_trial_stops_no_other(home: Home) -> None:
     study = load(home, arm("bad", fault="raise"), arm("good"), seeds=[0])
     bad, good = tickets(study)
@@ -120,6 +122,7 @@ def test_a_failed_trial_stops_no_other(home: Home) -> None:
     assert len(outcomes(home.trial(good.identity))) == 1
 
 
+@pytest.mark.slow
 def test_a_trial_that_failed_for_good_is_not_tried_again_by_its_task(home: Home) -> None:
     study = load(home, arm("bad", fault="raise"), seeds=[0])
     (bad,) = tickets(study)
