@@ -129,7 +129,7 @@ class Attempt:
             return "dead"
         from orchestrator.slurm_liveness import life_of_job
 
-        return life_of_job(claim.process.slurm_job)
+        return life_of_job(claim.process.slurm_job, claim.process.slurm_cluster)
 
     def beat(self) -> None:
         """Says "still here" to other hosts."""

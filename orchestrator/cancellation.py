@@ -4,6 +4,7 @@ of their queues."""
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import time
 from collections.abc import Callable, Sequence
@@ -23,7 +24,7 @@ from orchestrator.plan_file import read_plan
 from orchestrator.search_list import SearchList
 
 if TYPE_CHECKING:
-    from cluster.slurm.records import JobRecord
+    from cluster.slurm.records import JobRecord, JobRecords
 
 LIMIT_S = 60.0
 SIGNAL_AFTER_S = GRACE_S + 20.0
@@ -63,7 +64,11 @@ def cancel_study(home: Home, instance: str, tell: Tell, limit_s: float = LIMIT_S
     alive = _alive(home, records, instance)
     jobs = _Jobs.of(home, instance)
     if seat is None and not alive and not jobs.open:
-        return Cancellation(instance, found=[_at_rest(records, folder_asked(home, instance))])
+        strays: list[str] = []
+        jobs.cancel_strays(strays)
+        return Cancellation(
+            instance, did=tuple(strays), found=[_at_rest(records, folder_asked(home, instance))]
+        )
     found = [f"{seat_text(seat)} drives it"] if seat else []
     found += [f"{_count(len(alive), 'attempt')} {'runs' if len(alive) == 1 else 'run'}"]
     found += [f"jobs in the queue: {', '.join(j.id for j in jobs.open)}"] if jobs.open else []
@@ -194,6 +199,14 @@ class _Jobs:
         there = {job.id for job in jobs_of(folder)}  # notes those whose end the queue tells
         return cls(home, instance, [r for r in JobRecords(folder).open() if r.id in there])
 
+    def cancel_strays(self, did: list[str]) -> None:
+        """Takes out what a submission that was killed has left held and no record tells of."""
+        from cluster.contract import ClusterError
+        from cluster.slurm.records import JobRecords
+
+        with suppress(ClusterError):  # where nothing is known to be there, nothing is missed
+            self._cancel_slurm(JobRecords(self.home.study(self.instance)), [], did, [])
+
     def cancel(self, did: list[str], left: list[str]) -> None:
         """Takes them out of their queues: SLURM's by one command."""
         from cluster.contract import ClusterError
@@ -204,15 +217,8 @@ class _Jobs:
         # a driver may have submitted more before it obeyed; once the study runs again, they stay
         more = folder_asked(self.home, self.instance)
         jobs = [j for j in records.open() if j.kind != "process" and (more or j.id in found)]
-        slurm = [job.id for job in jobs if job.kind != "ray-job"]
         try:
-            if slurm:
-                from cluster.slurm.commands import Slurm
-
-                Slurm.find().cancel(slurm)
-                did.append(f"scancel {' '.join(slurm)}")
-                for id in slurm:
-                    records.end(id, "cancelled")
+            self._cancel_slurm(records, [job for job in jobs if job.kind != "ray-job"], did, left)
             for job in jobs:
                 if job.kind == "ray-job":
                     from cluster.ray_jobs import RayJobs
@@ -222,6 +228,25 @@ class _Jobs:
                     records.end(job.id, "cancelled")
         except ClusterError as error:
             left.append(f"jobs {', '.join(job.id for job in jobs)}: {error}")
+
+    def _cancel_slurm(
+        self, records: JobRecords, jobs: Sequence[JobRecord], did: list[str], left: list[str]
+    ) -> None:
+        """Also what submissions that were killed have left held. Raises `ClusterError`."""
+        from cluster.slurm.commands import Slurm
+        from cluster.slurm.recorded import cancel_ours
+        from cluster.slurm.submission import adopt_or_cancel_strays
+
+        if not jobs and not (records.folder.is_dir() and shutil.which("squeue")):
+            return
+        slurm = Slurm.find()
+        told = cancel_ours(slurm, records, jobs)
+        ids = [job.id for job in told.cancelled]
+        for kind in ("array", "head"):
+            strays = adopt_or_cancel_strays(slurm, self.instance, records, kind)
+            ids += [id for id in strays.cancelled if id not in ids]
+        did += [f"scancel {' '.join(ids)}"] if ids else []
+        left += [f"job {job.id}: {why}, so it is not cancelled here" for job, why in told.foreign]
 
 
 def _settle(alive: Sequence[Attempt], did: list[str]) -> None:

@@ -44,11 +44,14 @@ def submit_head(study: Study, place: Place, options: RunOptions, console: Consol
     from cluster.slurm.commands import Slurm
     from cluster.slurm.profiles import settings_for
     from cluster.slurm.records import JobRecords
+    from cluster.slurm.submission import adopt_or_cancel_strays
 
     try:
         slurm, settings = Slurm.find(), settings_for(place.detail, study.file.slurm)
         refuse_wrong(settings)
         records = JobRecords(study.folder)
+        # what a submission that was killed has left held is none that will ever run
+        adopt_or_cancel_strays(slurm, study.instance, records, "head")
         there = _head_there(slurm, records)
         if there is not None:
             console.print(f"a head of this study is in the queue already: job {there.id}")
@@ -108,14 +111,17 @@ def head_settings(settings: SlurmSettings) -> SlurmSettings:
 
 def _head_there(slurm: Slurm, records: JobRecords) -> JobRecord | None:
     """The study's head whose job has not ended, or is not known to have."""
-    from cluster.slurm.queue import look
+    from cluster.slurm.queue import look_for
 
     heads = [record for record in records.open() if record.kind == "head"]
-    views = look(slurm, [record.id for record in heads])
+    views = look_for(slurm, [record.jobs[0] for record in heads])
     for record in heads:
-        if views[record.id].state != "ended":
+        view = views[record.jobs[0]]
+        if view.foreign and record.cluster in ("", slurm.cluster_name()):
+            continue  # its number is another job's by now
+        if view.state != "ended":
             return record
-        records.end(record.id, views[record.id].said)
+        records.end(record.id, views[record.jobs[0]].said, record.cluster)
     return None
 
 

@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cluster.slurm.records import JobRecord, JobRecords
+from cluster.slurm.records import Job, JobRecord, JobRecords
 from orchestrator.driving import driver_at
 from orchestrator.queue_views import queue_views
 
@@ -44,6 +44,8 @@ class JobShown:
     host: str
     """Where it was submitted."""
     note: str = ""
+    cluster: str = ""
+    """The name of the SLURM that has it; empty where that is not told."""
 
     @property
     def goes_on_alone(self) -> bool:
@@ -85,10 +87,10 @@ def jobs_of(study_folder: Path) -> tuple[JobShown, ...]:
         if record.kind == "ray-job":
             job = _ray_job(record)
         else:
-            job = _slurm_job(record, [views[id] for id in record.job_ids if id in views])
+            job = _slurm_job(record, [views[job] for job in record.jobs if job in views])
         if set(job.states) == {"ended"}:
             with suppress(OSError):  # a home that we may only read
-                records.end(record.id, job.said)
+                records.end(record.id, job.said, record.cluster)
         else:
             shown.append(job)
     return tuple(shown)
@@ -142,9 +144,9 @@ class Workers:
         return self._jobs > 0
 
 
-def _views(records: Sequence[JobRecord]) -> Mapping[str, JobView]:
+def _views(records: Sequence[JobRecord]) -> Mapping[Job, JobView]:
     """What SLURM says; "unknown" where it is not to be had from here."""
-    return queue_views(id for record in records for id in record.job_ids)
+    return queue_views(job for record in records for job in record.jobs)
 
 
 def _slurm_job(record: JobRecord, views: Sequence[JobView]) -> JobShown:
@@ -154,6 +156,7 @@ def _slurm_job(record: JobRecord, views: Sequence[JobView]) -> JobShown:
         for view in views
         if view.said and (view.state == "queued" or "queued" not in states)
     )
+    foreign = next((view.why for view in views if view.foreign), "")
     return _shown(
         record,
         {
@@ -161,7 +164,7 @@ def _slurm_job(record: JobRecord, views: Sequence[JobView]) -> JobShown:
             for state in ("running", "queued", "unknown", "ended")
             if states[state]
         },
-        words.most_common(1)[0][0] if words else "",
+        words.most_common(1)[0][0] if words else foreign,
         tuple(dict.fromkeys(v.node for v in views if v.node and v.state == "running")),
     )
 
@@ -190,4 +193,5 @@ def _shown(
         submitted_at_s=record.submitted_at_s,
         host=record.host,
         note=record.note,
+        cluster=record.cluster,
     )

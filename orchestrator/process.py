@@ -19,6 +19,8 @@ class Process(msgspec.Struct, frozen=True):
     started: float
     slurm_job: str | None = None
     """As SLURM's queue lists it: `12`, or `12_3` for a task of an array."""
+    slurm_cluster: str = ""
+    """The name of that SLURM; empty where it does not tell."""
 
     @classmethod
     def current(cls) -> Process:
@@ -29,6 +31,7 @@ class Process(msgspec.Struct, frozen=True):
             pid=pid,
             started=_started(pid),
             slurm_job=_slurm_job(),
+            slurm_cluster=os.environ.get("SLURM_CLUSTER_NAME", "").lower(),
         )
 
     def alive_here(self) -> bool | None:

@@ -10,34 +10,38 @@ import time
 from collections.abc import Iterable, Mapping
 
 from cluster.contract import ClusterError
-from cluster.slurm.queue import JobView, look
+from cluster.slurm.queue import JobView, look_for
+from cluster.slurm.records import Job
 
 logger = logging.getLogger(__name__)
 
 FRESH_S = 5.0
 
 _lock = threading.Lock()
-_seen: dict[tuple[str, ...], tuple[float, JobView]] = {}
+_seen: dict[tuple[str, str, Job], tuple[float, JobView]] = {}
 """By the SLURM that was asked and the job."""
 
 
-def queue_views(ids: Iterable[str], fresh_s: float = FRESH_S) -> Mapping[str, JobView]:
-    """The view of each job (`12`, `12_3`), by one look for all of them; answers that are less than
+def queue_views(jobs: Iterable[Job], fresh_s: float = FRESH_S) -> Mapping[Job, JobView]:
+    """The view of each job or array task, by one look for all of them; answers that are less than
     `fresh_s` old are used again. Where SLURM can't be asked, each is "unknown"."""
     from cluster.slurm.commands import Slurm
 
-    asked = list(dict.fromkeys(ids))
+    asked = list(dict.fromkeys(jobs))
     of = (shutil.which("squeue") or "", os.environ.get("SLURM_CONF", ""))
     with _lock:
         since_s = time.monotonic() - fresh_s
-        if any((*of, id) not in _seen or _seen[*of, id][0] <= since_s for id in asked):
-            views: Mapping[str, JobView] = {}
+        if any((*of, job) not in _seen or _seen[*of, job][0] <= since_s for job in asked):
+            views: Mapping[Job, JobView] = {}
+            silence = ""
             try:
-                views = look(Slurm.find(), asked)
+                views = look_for(Slurm.find(), asked)
             except ClusterError as error:
+                silence = str(error)
                 logger.info("SLURM's queue is not known: %s", error)
             now_s = time.monotonic()
             _seen.clear()  # what nobody asks for any more is not kept
-            for id in asked:
-                _seen[*of, id] = (now_s, views.get(id) or JobView(id, "unknown"))
-        return {id: _seen[*of, id][1] for id in asked}
+            for job in asked:
+                unknown = JobView(job.id, "unknown", why=silence, unanswered=True)
+                _seen[*of, job] = (now_s, views.get(job) or unknown)
+        return {job: _seen[*of, job][1] for job in asked}

@@ -22,9 +22,10 @@ Life = Literal["alive", "dead", "unknown"]
 Look = Callable[[Iterable[str]], Mapping[str, Life]]
 
 
-def life_of_job(job: str) -> Life:
-    """Whether a process of that job, which no longer beats, has ended: "dead", or "unknown"."""
-    return _queue.life(job)
+def life_of_job(job: str, cluster: str = "") -> Life:
+    """Whether a process of that job, which no longer beats, has ended: "dead", or "unknown", as it
+    is for a job of another cluster than the one that can be asked here."""
+    return _queue.life(f"{job}@{cluster}" if cluster else job)
 
 
 @contextmanager
@@ -90,9 +91,18 @@ def _deferring() -> Asked | None:
 
 def _by_slurm(jobs: Iterable[str]) -> Mapping[str, Life]:
     """By the answer that others in this process share; "unknown" where there is no SLURM."""
+    from cluster.slurm.records import Job
     from orchestrator.queue_views import queue_views
 
-    return {job: _life(view) for job, view in queue_views(jobs).items()}
+    asked = {job: Job(*_id_and_cluster(job)) for job in jobs}
+    views = queue_views(asked.values())
+    return {job: _life(views[key]) for job, key in asked.items()}
+
+
+def _id_and_cluster(job: str) -> tuple[str, str, str]:
+    """Fields of a `Job` of any name, from `12_3@cluster`."""
+    id, _, cluster = job.partition("@")
+    return id, "", cluster
 
 
 def _life(view: JobView) -> Life:

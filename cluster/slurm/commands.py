@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import signal
 import subprocess
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -19,8 +21,14 @@ from cluster.slurm.limits import (
 )
 
 IDS_PER_COMMAND: Final = 1000
+CANCELLED_PER_COMMAND: Final = 200
+CANCEL_TIMEOUT_S: Final = 120
+"""scancel asks the controller for one job after the other."""
 
 _PLAIN: Final = {"LC_ALL": "C", "SLURM_TIME_FORMAT": "standard"}
+
+_names: dict[tuple[str, ...], str] = {}
+"""Names of clusters, by what decides which one is asked."""
 
 _TRANSIENT = re.compile(
     r"unable to contact|timed out|connection refused|connect failure|temporarily|try again"
@@ -28,6 +36,7 @@ _TRANSIENT = re.compile(
     r"|no route to host|unreachable|not connected|send failure|receive failure",
     re.IGNORECASE,
 )
+_QUEUE_FULL = re.compile(r"(?:Assoc|QOS)\w*Submit\w*")
 _NO_SUCH_JOB = re.compile(r"invalid job id|already completing or completed", re.IGNORECASE)
 
 
@@ -38,6 +47,11 @@ class SlurmError(ClusterError):
     def is_transient(self) -> bool:
         """Whether the controller could not be reached, rather than that it refused."""
         return bool(_TRANSIENT.search(str(self)))
+
+    @property
+    def says_queue_full(self) -> bool:
+        """Whether a limit of the association or QOS on jobs in the queue was hit."""
+        return bool(_QUEUE_FULL.search(str(self)))
 
     @property
     def says_no_such_job(self) -> bool:
@@ -72,15 +86,7 @@ class Slurm:
         if words[0] != "sbatch":  # which hands its environment on to the job
             seen |= _PLAIN
         try:
-            done = subprocess.run(
-                list(words),
-                env=seen,
-                stdin=subprocess.DEVNULL,
-                capture_output=True,
-                text=True,
-                errors="replace",
-                timeout=timeout_s,
-            )
+            done = _run(list(words), seen, timeout_s)
         except subprocess.TimeoutExpired as error:
             raise SlurmError(f"{words[0]} gave no answer within {timeout_s:g} s") from error
         except OSError as error:
@@ -91,9 +97,9 @@ class Slurm:
 
     def cancel(self, ids: Iterable[str]) -> None:
         """Cancels jobs; one that has ended is no error. Raises `SlurmError`."""
-        for some in _bunches(ids):
+        for some in _bunches(ids, CANCELLED_PER_COMMAND):
             try:
-                self.ask(["scancel", "--quiet", *some])
+                self.ask(["scancel", "--quiet", *some], CANCEL_TIMEOUT_S)
             except SlurmError as error:
                 if not error.says_no_such_job:
                     raise
@@ -109,7 +115,23 @@ class Slurm:
 
     def settings_of_cluster(self) -> ClusterLimits:
         """The limits that the controller and the accounting tell. Raises `SlurmError`."""
-        return limits_from(self.ask(["scontrol", "show", "config"]), self._max_submit())
+        limits = limits_from(self.ask(["scontrol", "show", "config"]), self._max_submit())
+        _names[self._which()] = limits.cluster
+        return limits
+
+    def cluster_name(self) -> str:
+        """What this SLURM is called (`ClusterName`), asked for once; empty if it does not tell.
+        Raises `SlurmError`."""
+        key = self._which()
+        if key not in _names:
+            _names[key] = limits_from(self.ask(["scontrol", "show", "config"]), None).cluster
+        return _names[key]
+
+    def _which(self) -> tuple[str, ...]:
+        """What decides which SLURM answers."""
+        seen = self.environment
+        command = shutil.which("scontrol", path=seen.get("PATH")) or ""
+        return (command, seen.get("SLURM_CONF", ""), seen.get("SLURM_CLUSTERS", ""))
 
     def partitions(self) -> list[Partition]:
         """All partitions, as far as this user sees them. Raises `SlurmError`."""
@@ -158,7 +180,31 @@ def _own_words(command: str, done: subprocess.CompletedProcess[str]) -> str:
     return "; ".join(lines) or f"failed without a word (exit status {done.returncode})"
 
 
-def _bunches(ids: Iterable[str]) -> Iterable[list[str]]:
+def _run(
+    words: list[str], environment: Mapping[str, str], timeout_s: float
+) -> subprocess.CompletedProcess[str]:
+    """As `subprocess.run`, in a session of its own: at the time limit, and on an interrupt, what
+    the command has started goes with it. A wrapper's child would hold the pipes open for ever."""
+    with subprocess.Popen(
+        words,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        errors="replace",
+        start_new_session=True,
+    ) as process:
+        try:
+            out, err = process.communicate(timeout=timeout_s)
+        except BaseException:
+            with suppress(ProcessLookupError, PermissionError):
+                os.killpg(process.pid, signal.SIGKILL)
+            raise
+    return subprocess.CompletedProcess(words, process.returncode, out, err)
+
+
+def _bunches(ids: Iterable[str], most: int = IDS_PER_COMMAND) -> Iterable[list[str]]:
     """Ids in lots that fit on a command line."""
     every = list(ids)
-    return [every[i : i + IDS_PER_COMMAND] for i in range(0, len(every), IDS_PER_COMMAND)]
+    return [every[i : i + most] for i in range(0, len(every), most)]

@@ -35,6 +35,8 @@ class ClusterLimits:
     """`MaxSubmitJobs`: jobs and array tasks of one user in the queue. None: not told."""
     max_jobs: int | None = None
     """`MaxJobCount`: jobs of everybody that the controller keeps."""
+    cluster: str = ""
+    """`ClusterName`; empty if it is not told."""
 
 
 def limits_from(config: str, max_submit: int | None) -> ClusterLimits:
@@ -45,6 +47,7 @@ def limits_from(config: str, max_submit: int | None) -> ClusterLimits:
         max_array_size=_number(said.get("MaxArraySize")) or DEFAULT_MAX_ARRAY_SIZE,
         max_submit=max_submit,
         max_jobs=_number(said.get("MaxJobCount")),
+        cluster=said.get("ClusterName", "").lower(),
     )
 
 

@@ -15,6 +15,7 @@ from cluster.shared_home import refuse_unless_shared
 from cluster.slurm.check import refuse_wrong
 from cluster.slurm.commands import Slurm, SlurmError
 from cluster.slurm.pilot_size import full_fleet, largest_node, pilot_size
+from cluster.slurm.recorded import cancel_ours
 from cluster.slurm.records import JobRecords
 from cluster.slurm.submission import adopt_or_cancel_strays
 from cluster.slurm.tending import Tending
@@ -90,10 +91,7 @@ class SlurmCluster:
     def _end_earlier(self, slurm: Slurm) -> None:
         """Cancels pilots of drivers of this study that have died: this one is the study's only."""
         records = JobRecords(self._request.folder)
-        earlier = [record.id for record in records.open() if record.kind == "pilot"]
-        slurm.cancel(earlier)
-        for id in earlier:
-            records.end(id, "CANCELLED")
+        cancel_ours(slurm, records, [r for r in records.open() if r.kind == "pilot"])
         adopt_or_cancel_strays(slurm, self._request.study, records)
 
     def _tend(self) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Final, Literal
 
 from cluster.slurm.commands import Slurm, SlurmError
+from cluster.slurm.records import Job
 
 JobState = Literal["queued", "running", "ended", "unknown"]
 EndedAs = Literal[
@@ -62,6 +63,11 @@ class JobView:
     node: str = ""
     ended_as: EndedAs | None = None
     """How it ended; None while it has not, and where nothing tells."""
+    foreign: bool = False
+    """Unknown here since it is another SLURM's, or since the job of that number is not ours; `why`
+    says so. Not to be cancelled."""
+    unanswered: bool = False
+    """Unknown since SLURM did not answer; `why` holds its words."""
 
     @property
     def is_held(self) -> bool:
@@ -72,23 +78,52 @@ class JobView:
 
 
 def look(slurm: Slurm, ids: Iterable[str]) -> Mapping[str, JobView]:
-    """What SLURM says of each id (`12`, or `12_3` for a task of an array).
+    """As `look_for`, of ids of this SLURM (`12`, or `12_3` for a task of an array)."""
+    return {job.id: view for job, view in look_for(slurm, map(Job, dict.fromkeys(ids))).items()}
+
+
+def look_for(slurm: Slurm, jobs: Iterable[Job]) -> Mapping[Job, JobView]:
+    """What SLURM says of each job.
 
     A job is "ended" if squeue, which shows a job for some minutes after its end, or the accounting
     says so; or if squeue answers, without it, and the controller says that there is no such job.
-    Where a command fails or contradicts another, it is "unknown".
+    Where a command fails or contradicts another, it is "unknown". So are, as `foreign`, a job of
+    another SLURM, which is not looked up, and one whose number has a job of another name here.
     """
-    asked = list(dict.fromkeys(ids))
-    if not asked:
+    asked = list(dict.fromkeys(jobs))
+    found = _elsewhere(slurm, asked)
+    here = {job.id: job.name for job in asked if job not in found}
+    views = _look(slurm, here) if here else {}
+    return {job: found.get(job) or views[job.id] for job in asked}
+
+
+def _elsewhere(slurm: Slurm, jobs: list[Job]) -> dict[Job, JobView]:
+    """Those that this SLURM is not to be asked for."""
+    named = [job for job in jobs if job.cluster]
+    if not named:
         return {}
+    try:
+        here = slurm.cluster_name()
+    except SlurmError as error:
+        return {job: JobView(job.id, "unknown", why=str(error), unanswered=True) for job in named}
+    return {
+        job: JobView(job.id, "unknown", why=f"of cluster '{job.cluster}'", foreign=True)
+        for job in named
+        if here and job.cluster != here
+    }
+
+
+def _look(slurm: Slurm, asked: Mapping[str, str]) -> dict[str, JobView]:
+    """By id, of ids of this SLURM with the names that their jobs are to have (empty: any)."""
     bases = sorted({_base(id) for id in asked})
     try:
-        found = _in_queue(slurm, bases)
-    except SlurmError:
-        return {id: JobView(id, "unknown") for id in asked}
+        found = _in_queue(slurm, bases, asked)
+    except SlurmError as error:
+        return {id: JobView(id, "unknown", why=str(error), unanswered=True) for id in asked}
     forgotten = [id for id in asked if id not in found]
     if forgotten:
-        found |= _in_accounting(slurm, sorted({_base(id) for id in forgotten}), set(forgotten))
+        bases = sorted({_base(id) for id in forgotten})
+        found |= _in_accounting(slurm, bases, {id: asked[id] for id in forgotten})
     untold = [id for id in forgotten if id not in found]
     if untold:
         # an array of which squeue shows a task is one that it has answered for
@@ -96,6 +131,10 @@ def look(slurm: Slurm, ids: Iterable[str]) -> Mapping[str, JobView]:
         gone = shown | _gone(slurm, sorted({_base(id) for id in untold} - shown))
         found |= {id: JobView(id, "ended") for id in untold if _base(id) in gone}
     return {id: found.get(id) or JobView(id, "unknown") for id in asked}
+
+
+def _not_ours(id: str, name: str) -> JobView:
+    return JobView(id, "unknown", why=f"its number has another job, '{name}'", foreign=True)
 
 
 def named(slurm: Slurm, name: str) -> list[str]:
@@ -137,30 +176,42 @@ def in_queue_now(slurm: Slurm) -> int:
     return len(slurm.ask(words).split())
 
 
-def _in_queue(slurm: Slurm, bases: list[str]) -> dict[str, JobView]:
+def _in_queue(slurm: Slurm, bases: list[str], asked: Mapping[str, str]) -> dict[str, JobView]:
     """What squeue shows; nothing, if it says that there is no such job. Raises `SlurmError`."""
     which = f"--jobs={','.join(bases)}"
     if len(which) > _MOST_LISTED_BYTES:
         which = f"--user={os.getuid()}"
-    words = ["squeue", "--noheader", "--array", "--states=all", which, "--format=%i|%T|%N|%r"]
+    words = ["squeue", "--noheader", "--array", "--states=all", which, "--format=%i|%T|%N|%r|%j"]
     try:
         said = slurm.ask(words)
     except SlurmError as error:
         if error.says_no_such_job:  # it says so if it was asked for one job only
             return {}
         raise
-    found = {}
+    found: dict[str, JobView] = {}
+    others: dict[str, str] = {}
+    called = {_base(id): name for id, name in asked.items()}
     for line in said.splitlines():
-        fields = line.strip().split("|", 3)
-        if len(fields) == 4:
-            id, word, node, why = fields
-            found[id] = _view(id, word, node, "" if why == "None" else why)
-    return found
+        fields = line.strip().split("|", 4)
+        if len(fields) == 5:
+            id, word, node, why, name = fields
+            if _is_called(name, called.get(_base(id), "")):
+                found[id] = _view(id, word, node, "" if why == "None" else why)
+            else:
+                others[_base(id)] = name
+    # all of a number is another's, whether it has tasks of the same index or none
+    strange = {id: _not_ours(id, others[_base(id)]) for id in asked if _base(id) in others}
+    return found | strange
 
 
-def _in_accounting(slurm: Slurm, bases: list[str], wanted: set[str]) -> dict[str, JobView]:
+def _is_called(name: str, expected: str) -> bool:
+    return not expected or name == expected
+
+
+def _in_accounting(slurm: Slurm, bases: list[str], wanted: Mapping[str, str]) -> dict[str, JobView]:
     """The ends that the accounting tells; a job it takes to be running it may not have heard of."""
-    words = ["sacct", "--noheader", "--parsable2", "--allocations", "--format=JobID,State,NodeList"]
+    words = ["sacct", "--noheader", "--parsable2", "--allocations"]
+    words += ["--format=JobID,State,NodeList,JobName"]
     which = ",".join(bases)
     scope = [f"--jobs={which}"] if len(which) < _MOST_LISTED_BYTES else [f"--user={os.getuid()}"]
     try:
@@ -169,12 +220,13 @@ def _in_accounting(slurm: Slurm, bases: list[str], wanted: set[str]) -> dict[str
         return {}
     found = {}
     for line in said.splitlines():
-        fields = line.strip().split("|")
-        if len(fields) != 3:
+        fields = line.strip().split("|", 3)
+        if len(fields) != 4:
             continue
         for id in _expanded(fields[0]):
             view = _view(id, fields[1], fields[2], "")
-            if id in wanted and view.state == "ended":
+            ours = id in wanted and _is_called(fields[3], wanted[id])
+            if ours and view.state == "ended":
                 found[id] = view
     return found
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from pathlib import Path
-from typing import Final, Literal
+from typing import Final, Literal, NamedTuple
 
 import msgspec
 
@@ -13,6 +13,17 @@ JOBS: Final = "jobs"
 """Folder of a study that holds its job records and, one folder per submission, their logs."""
 
 JobKind = Literal["pilot", "array", "head", "ray-job", "process"]
+
+
+class Job(NamedTuple):
+    """A job or array task to look up."""
+
+    id: str
+    """`12`, or `12_3`."""
+    name: str = ""
+    """What it is called in the queue: under another name, it is another's. Empty: any."""
+    cluster: str = ""
+    """Whose id it is. Empty: that of the SLURM that is asked."""
 
 
 class JobRecord(msgspec.Struct, frozen=True, kw_only=True):
@@ -28,6 +39,9 @@ class JobRecord(msgspec.Struct, frozen=True, kw_only=True):
     """Where it was submitted."""
     tasks: int = 1
     """Tasks of an array: their indices are 0 … tasks - 1. 1 for a job that is no array."""
+    cluster: str = ""
+    """The name of the SLURM that has it: on another one, its id is somebody else's. Empty: not
+    told."""
     address: str | None = None
     folder: str = ""
     """Where its script and logs are, relative to the study's folder."""
@@ -40,6 +54,11 @@ class JobRecord(msgspec.Struct, frozen=True, kw_only=True):
     """When its end was noticed; None while nobody has seen it end."""
     ended_as: str = ""
     """What was said of its end, e.g. SLURM's word."""
+
+    @property
+    def jobs(self) -> list[Job]:
+        """As `job_ids`, with what makes each of them this record's."""
+        return [Job(id, self.name, self.cluster) for id in self.job_ids]
 
     @property
     def job_ids(self) -> list[str]:
@@ -62,9 +81,10 @@ class JobRecords:
         self.folder = study_folder / JOBS
 
     def add(self, record: JobRecord) -> None:
-        """Writes a record, in place of an earlier one of the same id. Raises `OSError`."""
+        """Writes a record, in place of an earlier one of the same id and cluster. Raises
+        `OSError`."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        path = self._path(record.id)
+        path = self._path(record.id, record.cluster)
         temporary = path.with_name(f".{path.name}.{os.getpid()}")
         temporary.write_bytes(msgspec.json.encode(record))
         os.replace(temporary, path)
@@ -83,14 +103,23 @@ class JobRecords:
         """Those that nobody has seen end, oldest first."""
         return [record for record in self.all() if record.ended_at_s is None]
 
-    def end(self, id: str, said: str) -> None:
+    def end(self, id: str, said: str, cluster: str = "") -> None:
         """Notes that a job has ended, and as what. A job that is not recorded stays so."""
-        try:
-            record = msgspec.json.decode(self._path(id).read_bytes(), type=JobRecord)
-        except (FileNotFoundError, msgspec.DecodeError):
-            return
-        if record.ended_at_s is None:
+        record = _read(self._path(id, cluster))
+        if record is not None and record.ended_at_s is None:
             self.add(msgspec.structs.replace(record, ended_at_s=time.time(), ended_as=said))
 
-    def _path(self, id: str) -> Path:
-        return self.folder / f"{id.replace('/', '_')}.json"
+    def _path(self, id: str, cluster: str) -> Path:
+        """`<id>.json`; where another cluster's job has that, `<id>@<cluster>.json`."""
+        path = self.folder / f"{id.replace('/', '_')}.json"
+        there = _read(path)
+        if there is None or not there.cluster or cluster in ("", there.cluster):
+            return path
+        return path.with_name(f"{path.stem}@{cluster.replace('/', '_')}.json")
+
+
+def _read(path: Path) -> JobRecord | None:
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=JobRecord)
+    except (FileNotFoundError, msgspec.DecodeError):
+        return None

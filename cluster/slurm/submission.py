@@ -93,8 +93,11 @@ class Strays:
     """Unrecorded but not held, so that somebody released them: left alone."""
 
 
-def job_name(instance: str) -> str:
-    """What the jobs of a study are called in the queue."""
+def job_name(instance: str, kind: JobKind = "array") -> str:
+    """What the jobs of a study are called in the queue. Its head has a name of its own: it may be
+    submitted while a driver, which cancels strays, begins."""
+    if kind == "head":
+        return f"orrery-head-{instance}"
     return instance if instance.startswith("orrery-") else f"orrery-{instance}"
 
 
@@ -111,12 +114,17 @@ def submit(slurm: Slurm, submission: Submission, records: JobRecords) -> list[Jo
     folder = Path(JOBS, f"{time.strftime('%Y%m%dT%H%M%S')}-{uuid.uuid4().hex[:6]}")
     try:
         for part in _parts(submission, count, limits):
-            _submit_part(slurm, submission, part, folder, records, submitted)
+            _submit_part(slurm, submission, part, folder, records, submitted, limits.cluster)
         if submitted and not submission.hold:
             slurm.release(record.id for record in submitted)
     except BaseException as error:
         refused = isinstance(error, SlurmError) and not error.is_transient
         _take_back(slurm, submission, records, submitted, all_known=refused)
+        if isinstance(error, SlurmError) and error.says_queue_full:
+            raise SlurmError(
+                f"{error}. If SLURM does not tell that limit, say it: slurm.max_submit, in the "
+                "study file or a profile, is how many jobs and tasks you may have in the queue."
+            ) from error
         if isinstance(error, OSError):
             raise ClusterError(f"Nothing was submitted: {error}") from error
         raise
@@ -147,24 +155,31 @@ def preview(submission: Submission, limits: ClusterLimits) -> Preview:
     return Preview(scripts, arrays)
 
 
-def adopt_or_cancel_strays(slurm: Slurm, name: str, records: JobRecords) -> Strays:
+def adopt_or_cancel_strays(
+    slurm: Slurm, name: str, records: JobRecords, kind: JobKind = "array"
+) -> Strays:
     """Cancels what a submission that was killed has left held in the queue, and notes its end.
 
-    `name`: as in `Submission`. To be called by the one driver of a study, before it submits: what
-    another one is just submitting looks the same. Jobs of a study of that name in another home are
-    left out. Raises `SlurmError`.
+    `name`: as in `Submission`. `kind`: "head" for the study's head, else all of its other jobs. To
+    be called by the one driver of a study, or who submits or cancels its head, before it submits:
+    what another one is just submitting looks the same. Jobs of a study of that name in another
+    home are left out. Raises `SlurmError`.
     """
-    complete = {record.id for record in records.all() if record.ready_at_s is not None}
+    found = list(waiting_for(slurm, job_name(name, kind)).values())
+    if not found:
+        return Strays((), ())
+    cluster = slurm.cluster_name()
+    complete = {
+        record.id
+        for record in records.all()
+        if record.ready_at_s is not None and record.cluster in ("", cluster)
+    }
     here = records.study_folder.resolve()
-    found = [
-        job
-        for job in waiting_for(slurm, job_name(name)).values()
-        if job.id not in complete and job.folder.resolve() == here
-    ]
+    found = [job for job in found if job.id not in complete and job.folder.resolve() == here]
     held = tuple(job.id for job in found if job.held)
     slurm.cancel(held)
     for id in held:
-        records.end(id, "CANCELLED")
+        records.end(id, "CANCELLED", cluster)
     return Strays(held, tuple(job.id for job in found if not job.held))
 
 
@@ -200,6 +215,7 @@ def _submit_part(
     folder: Path,
     records: JobRecords,
     submitted: list[JobRecord],
+    cluster: str,
 ) -> None:
     # `%` limits one array: arrays under one limit follow each other
     before = submitted[-1].id if submitted and at_once(submission) else submission.after
@@ -209,9 +225,10 @@ def _submit_part(
             id=id,
             kind=submission.kind,
             tasks=len(part),
-            name=job_name(submission.name),
+            name=job_name(submission.name, submission.kind),
             submitted_at_s=time.time(),
             host=socket.gethostname(),
+            cluster=cluster,
             address=submission.address,
             folder=str(folder),
             sources=submission.sources.digest if submission.sources else None,
@@ -235,7 +252,9 @@ def _executor(submission: Submission, folder: Path, after: str | None) -> HeldEx
     from cluster.slurm.executor import HeldExecutor
 
     executor = HeldExecutor(submission.folder / folder)
-    executor.update_parameters(**parameters(submission, job_name(submission.name), after))
+    executor.update_parameters(
+        **parameters(submission, job_name(submission.name, submission.kind), after)
+    )
     return executor
 
 
@@ -252,9 +271,9 @@ def _take_back(
     try:
         slurm.cancel(record.id for record in submitted)
         for record in submitted:
-            records.end(record.id, "CANCELLED")
+            records.end(record.id, "CANCELLED", record.cluster)
         if not all_known:
-            adopt_or_cancel_strays(slurm, submission.name, records)
+            adopt_or_cancel_strays(slurm, submission.name, records, submission.kind)
     except (SlurmError, OSError):
         # the controller is away: the jobs are held, and the next driver cancels them
         return

@@ -18,6 +18,7 @@ from cluster.slurm.pilot_node import SAID
 from cluster.slurm.pilot_size import PilotSize, pilots_for
 from cluster.slurm.queue import JobView, look
 from cluster.slurm.records import JobRecord, JobRecords
+from cluster.slurm.silence import Silence
 from cluster.slurm.submission import Submission, submit
 from cluster.sources import Sources
 
@@ -43,6 +44,7 @@ class Tending:
         self._records = JobRecords(request.folder)
         self._sent: dict[str, JobRecord] = {}
         self._falls = Falls()
+        self._silence = Silence(request.tell, clock)
         self._told = ""
         self._refused = ""
         self.pilots: list[Pilot] = []
@@ -80,12 +82,13 @@ class Tending:
             if all(p.state == "ended" for p in self.pilots) or not self._still_there():
                 break
         for pilot in self.pilots:
-            self._records.end(pilot.id, pilot.view.said if pilot.view else "")
+            self._note_end(pilot)
 
     # -- looking --------------------------------------------------------------------------------
 
     def _look(self) -> None:
         views = look(self._slurm, [p.id for p in self.pilots if p.state != "ended"])
+        self._silence.looked(views.values())
         nodes = _nodes()
         now_s = self._clock()
         for pilot in self.pilots:
@@ -104,11 +107,15 @@ class Tending:
         assert view is not None
         if pilot.state == "ended":
             self._falls.ended(pilot, self._clock())
-            self._records.end(pilot.id, view.said)
+            self._note_end(pilot)
             if not pilot.let_go:
                 self._request.tell(f"pilot {pilot.id} ended{_how(view)}")
         elif before == "running" and pilot.state == "queued" and not pilot.let_go:
             self._request.tell(f"pilot {pilot.id} was taken away and waits again: {_waits(view)}")
+
+    def _note_end(self, pilot: Pilot) -> None:
+        said = pilot.view.said if pilot.view else ""
+        self._records.end(pilot.id, said, self._sent[pilot.id].cluster)
 
     def _still_there(self) -> bool:
         return any(pilot.node or pilot.state == "running" for pilot in self.pilots)
@@ -150,7 +157,8 @@ class Tending:
         try:
             records = submit(self._slurm, submission, self._records)
         except SlurmError as error:
-            if not (at_work or error.is_transient):
+            queued = any(pilot.state != "ended" for pilot in self.pilots)
+            if not (at_work or error.is_transient or (error.says_queue_full and queued)):
                 raise
             self._complain(f"no more pilots for now: {error}")
             return

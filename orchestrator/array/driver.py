@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import itertools
 import time
-from collections import Counter
 from collections.abc import Iterable
 from contextlib import ExitStack
 from dataclasses import replace
@@ -15,15 +14,15 @@ import msgspec
 
 from cluster.contract import ClusterError
 from cluster.slurm.commands import Slurm, SlurmError
-from cluster.slurm.queue import JobView
-from cluster.slurm.records import JobRecord
+from cluster.slurm.silence import Silence
 from orchestrator import cancelling
 from orchestrator.array.followed import Blind, Followed, FollowedTask, News
 from orchestrator.array.in_queue import close_ended, trials_in_queue
 from orchestrator.array.outbox import Outbox
 from orchestrator.array.publishing import FilePublisher
 from orchestrator.array.refusal import refuse_array
-from orchestrator.array.waves import sent_tasks
+from orchestrator.array.telling import Telling
+from orchestrator.array.waves import SentTask, sent_tasks
 from orchestrator.driver import Passed
 from orchestrator.engine.feed import Feed, ListedTickets
 from orchestrator.engine.ticket import Ticket
@@ -32,7 +31,6 @@ from orchestrator.interruption import interrupted_by_terminate
 from orchestrator.ledger import read_trial
 from orchestrator.planning import Plan, PlannedTrial, Selection
 from orchestrator.progress import progress_for
-from orchestrator.publishing import reproduce_command
 from orchestrator.queue_views import queue_views
 from orchestrator.records import Outcome, State
 from orchestrator.ticketing import Ticketing
@@ -67,8 +65,8 @@ class ArrayDriver:
         self.study, self.selection, self.place, self.console = study, selection, place, console
         self.follow = follow
         self.ran = 0
-        self._told_of_no_room = False
-        self._told_of_held: set[str] = set()
+        self.tell = Telling(study, place, console)
+        self.silence = Silence(self.tell.say)
         self._keys = map(str, itertools.count())
         self._key_of: dict[str, str] = {}
         """Token of a ticket → its key in the feed."""
@@ -92,7 +90,7 @@ class ArrayDriver:
         refuse_wrong(settings)
         adopt_or_cancel_strays(self.slurm, study.instance, JobRecords(study.folder))
         self.outbox = Outbox(study, settings, self.slurm)
-        self.followed = Followed(study.home)
+        self.followed = Followed(study.home, tell=self.tell.say)
         self.ticketing = Ticketing.of(study, self.selection)
         self.items = _each_once(plan)
         self.source = ListedTickets.of(
@@ -110,7 +108,7 @@ class ArrayDriver:
         """Follows the trials that this study's arrays in the queue have; gives those that others
         work on, which are waited for."""
         others = {i: item for i, item in self.items.items() if item.action == "running"}
-        for task in sent_tasks(self.study.folder):
+        for task in self._tasks_here():
             out = {}
             for handed in task.handed:
                 item = others.get(handed.identity)
@@ -128,8 +126,14 @@ class ArrayDriver:
             if out:
                 self.followed.add(task, out)
         if self.followed.tasks:
-            self._say(f"attached to {len(self.followed.tasks)} tasks that are in the queue")
+            self.tell.say(f"attached to {len(self.followed.tasks)} tasks that are in the queue")
         return others
+
+    def _tasks_here(self) -> list[SentTask]:
+        """Those that this SLURM has: of another cluster's only their trials' files tell."""
+        every = list(sent_tasks(self.study.folder))
+        here = self.slurm.cluster_name() if every else ""
+        return [task for task in every if not here or task.record.cluster in ("", here)]
 
     def _hand_out(self) -> None:
         """Gives what is to run next to the outbox."""
@@ -145,17 +149,8 @@ class ArrayDriver:
         if not records:
             return False
         self._follow_records({record.id for record in records})
-        self._say(_submitted(records, self.outbox.waiting()))
+        self.tell.submitted(records, self.outbox.waiting())
         return True
-
-    def _tell_of_no_room(self) -> None:
-        """Once, where nothing of this study is in the queue, so that nothing else is told."""
-        if self.outbox.waiting() and not self.followed.tasks and not self._told_of_no_room:
-            self._told_of_no_room = True
-            self._say(
-                f"no room in SLURM's queue for {self.outbox.waiting()} trials: other jobs of yours "
-                "take all that you may have there (MaxSubmitJobs, slurm.max_submit); tried again"
-            )
 
     def _follow_records(self, ids: set[str]) -> None:
         for task in sent_tasks(self.study.folder):
@@ -166,18 +161,18 @@ class ArrayDriver:
             raise ClusterError(
                 f"Job {min(unseen)} was submitted, but what was written of it in "
                 f"'{self.study.folder}' cannot be read. It goes on; look at it again: "
-                f"{self._again()}"
+                f"{self.tell.again}"
             )
 
     def _submit_and_leave(self) -> Passed:
         self._hand_out()
         self._send(room_was_made=True)
         if waiting := self.outbox.waiting():
-            self._say(
+            self.tell.say(
                 f"{waiting} trials wait for room in the queue: the next wave goes with "
-                f"{self._again()}"
+                f"{self.tell.again}"
             )
-        self._say(f"How it goes: orrery status {self.study.name}")
+        self.tell.say(f"How it goes: orrery status {self.study.name}")
         return Passed()
 
     # -- following --------------------------------------------------------------------------------
@@ -194,13 +189,13 @@ class ArrayDriver:
                 cancelled = self._until_done()
             except Blind as blind:
                 self._cancel_all()
-                raise UsageError(self._blind_text(blind)) from None
+                raise UsageError(self.tell.blind_text(blind)) from None
             except SlurmError:
                 if self.followed.tasks:
-                    self._say_that_it_goes_on()
+                    self.tell.goes_on(self._tasks())
                 raise
             except KeyboardInterrupt:
-                self._say_that_it_goes_on()
+                self.tell.goes_on(self._tasks())
                 return Passed(self.ran, interrupted=True)
         return Passed(self.ran, cancelled=cancelled)
 
@@ -229,12 +224,13 @@ class ArrayDriver:
         """As `_send`; a controller that cannot be reached is asked again later."""
         try:
             sent = self._send(room_was_made=made_room)
-            self._tell_of_no_room()
+            if self.outbox.waiting() and not self.followed.tasks:
+                self.tell.no_room(self.outbox.waiting())
             return sent
         except SlurmError as error:
             if not error.is_transient:
                 raise
-            self._say(f"SLURM cannot be reached, will be asked again: {error}")
+            self.tell.say(f"SLURM cannot be reached, will be asked again: {error}")
             return False
 
     def _look(self) -> bool:
@@ -242,20 +238,11 @@ class ArrayDriver:
         tasks = [followed.task for followed in self.followed.tasks.values()]
         if not tasks:
             return False
-        views = queue_views((task.job for task in tasks), fresh_s=0.0)
-        self._tell_of_held(view for view in views.values() if view.is_held)
+        views = queue_views((task.asked for task in tasks), fresh_s=0.0)
+        self.silence.looked(views.values())
+        self.tell.held(views.values())
         close_ended(tasks, views)
         return self.followed.take_views(views)
-
-    def _tell_of_held(self, held: Iterable[JobView]) -> None:
-        """Each once: SLURM holds a job that it could not start, and it would wait for ever."""
-        for view in held:
-            if view.id not in self._told_of_held:
-                self._told_of_held.add(view.id)
-                self._say(
-                    f"job {view.id} is held in the queue ({view.why or view.said}) and won't start "
-                    f"until somebody says: scontrol release {view.id}"
-                )
 
     def _read(self) -> bool:
         """Takes what the trials' files tell; whether that was anything."""
@@ -344,43 +331,19 @@ class ArrayDriver:
 
     def _cancel_all(self) -> None:
         """Takes every job of this driver out of the queue."""
-        self._cancel(sorted({task.task.record.id for task in self._tasks()}))
+        self._cancel(sorted({t.task.record.id for t in self._tasks() if not t.view.foreign}))
 
     def _cancel(self, ids: Iterable[str]) -> None:
         try:
             self.slurm.cancel(ids)
         except SlurmError as error:
-            self._say(
+            self.tell.say(
                 f"SLURM did not cancel the jobs: {error}. Those of a cancelled study end as soon "
                 f"as they start; to try again: orrery cancel {self.study.name}"
             )
 
     def _tasks(self) -> list[FollowedTask]:
         return list(self.followed.tasks.values())
-
-    def _blind_text(self, blind: Blind) -> str:
-        task, view = blind.task, blind.view
-        node = f"node '{view.node}'" if view.node else "its node"
-        ended = f" ({view.ended_as})" if view.ended_as else ""
-        return (
-            f"Job {task.job} ended{ended} and never started its work: {node} probably does not see "
-            f"the home '{self.study.home.root}', which has to be on a file system that every node "
-            f"shares. The other jobs were cancelled. What it said, if anything: {task.log}"
-        )
-
-    def _say_that_it_goes_on(self) -> None:
-        states = Counter(task.view.state for task in self._tasks())
-        there = ", ".join(f"{count} {state}" for state, count in sorted(states.items()))
-        self._say(
-            f"The jobs go on ({there or 'none is left'}). Look: orrery status {self.study.name}. "
-            f"Attach again: {self._again()}. End them: orrery cancel {self.study.name}"
-        )
-
-    def _again(self) -> str:
-        return f"{reproduce_command(self.study)} --on {self.place}"
-
-    def _say(self, text: str) -> None:
-        self.console.print(text, markup=False, highlight=False, soft_wrap=True)
 
 
 def _each_once(plan: Plan) -> dict[str, PlannedTrial]:
@@ -390,10 +353,3 @@ def _each_once(plan: Plan) -> dict[str, PlannedTrial]:
         if item.action in ("run", "running"):
             first.setdefault(item.trial.identity, item)
     return first
-
-
-def _submitted(records: list[JobRecord], waiting: int) -> str:
-    arrays = ", ".join(f"{record.id}_[0-{record.tasks - 1}]" for record in records)
-    more = f"; {waiting} trials wait for room in the queue" if waiting else ""
-    tasks = sum(record.tasks for record in records)
-    return f"submitted {tasks} tasks as {arrays}{more}"

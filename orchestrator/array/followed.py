@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
 from cluster.slurm.queue import EndedAs, JobView
+from cluster.slurm.records import Job
 from orchestrator.array.in_queue import made_for
 from orchestrator.array.waves import Handed, SentTask, started_tasks
 from orchestrator.attempts import attempts, outcomes
@@ -17,7 +18,8 @@ from orchestrator.records import Failure, State
 SETTLE_S = 5.0
 """So long after a task was seen to have ended, a file server may still hide what it wrote last."""
 
-_NEVER_RAN: frozenset[EndedAs | None] = frozenset({"cancelled", "preempted", "node_fail"})
+_RAN: frozenset[EndedAs | None] = frozenset({"completed", "failed", None})
+"""Ends of a task that had its turn; without accounting, one that was cancelled looks the same."""
 
 
 @dataclass(frozen=True)
@@ -35,11 +37,11 @@ class News:
 
 
 class Blind(Exception):
-    """A task has run and has not said that it started: its node does not see the home."""
+    """Tasks have run and none has said that it started: their nodes do not see the home."""
 
-    def __init__(self, task: SentTask, view: JobView) -> None:
+    def __init__(self, task: SentTask, view: JobView, nodes: Sequence[str]) -> None:
         super().__init__(task.job)
-        self.task, self.view = task, view
+        self.task, self.view, self.nodes = task, view, nodes
 
 
 @dataclass
@@ -61,15 +63,18 @@ class Followed:
     tasks: dict[str, FollowedTask] = field(default_factory=dict)
     """By job."""
     any_started: bool = False
+    tell: Callable[[str], object] = print
+    _mute: dict[str, str] = field(default_factory=dict)
+    """Nodes of tasks that have ended, and never started: of these, nothing is concluded yet."""
 
     def add(self, task: SentTask, out: Mapping[str, Handed]) -> None:
         self.tasks[task.job] = FollowedTask(task, dict(out), JobView(task.job, "queued"))
 
-    def take_views(self, views: Mapping[str, JobView]) -> bool:
+    def take_views(self, views: Mapping[Job, JobView]) -> bool:
         """Takes what SLURM says now; whether any task is in another state than before."""
         changed = False
         for job, followed in self.tasks.items():
-            view = views.get(job) or JobView(job, "unknown")
+            view = views.get(followed.task.asked) or JobView(job, "unknown")
             changed |= view.state != followed.view.state
             followed.view = view
             if view.state != "ended":
@@ -122,8 +127,9 @@ class Followed:
     def _of_ended(self, followed: FollowedTask, started: bool) -> Iterable[News]:
         """What is still out of a task that will not come back."""
         view = followed.view
-        if not started and view.ended_as not in _NEVER_RAN and self._is_blind(view.ended_as):
-            raise Blind(followed.task, view)
+        if not started and not self.any_started and view.ended_as in _RAN:
+            self._doubt(followed)
+            return
         any_made = any(made_for(self.home, handed) for handed in followed.task.handed)
         for key, handed in followed.out.items():
             tries = attempts(self.home.trial(handed.identity))
@@ -142,7 +148,20 @@ class Followed:
                 yield News(key, "failed", lost=said + where, memory_kill=memory)
         followed.out.clear()
 
-    def _is_blind(self, ended_as: EndedAs | None) -> bool:
-        """A single task that has started speaks for the home: then it is one node that fails, and
-        its task is lost. (Without accounting one that was cancelled looks the same.)"""
-        return ended_as in ("completed", "failed", None) and not self.any_started
+    def _doubt(self, followed: FollowedTask) -> None:
+        """A task that had its turn has not started its work, nor has any other: its node may be
+        at fault, or the home be unseen. Another node that does the same tells, or that nothing is
+        left that could tell otherwise. A task that starts speaks for the home: then it is the node
+        that failed. Raises `Blind`."""
+        job, node = followed.task.job, followed.view.node
+        if job not in self._mute:
+            self._mute[job] = node
+            nodes = sorted({name for name in self._mute.values() if name})
+            if len(nodes) < 2 and len(self._mute) == 1 and len(self.tasks) > 1:
+                self.tell(
+                    f"job {job} ended on {node or 'its node'} and never started its work; whether "
+                    f"it is that node or the home, the next will tell. It said: {followed.task.log}"
+                )
+        nodes = sorted({name for name in self._mute.values() if name})
+        if len(nodes) > 1 or self.tasks.keys() <= self._mute.keys():
+            raise Blind(followed.task, followed.view, nodes)

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from contextlib import suppress
 
 from cluster.slurm.queue import JobView
-from cluster.slurm.records import JobRecords
+from cluster.slurm.records import Job, JobRecords
 from orchestrator.array.waves import (
     Handed,
     SentTask,
@@ -29,12 +29,12 @@ def trials_in_queue(home: Home) -> Mapping[str, str]:
     tasks = [task for folder in studies_with_arrays(home) for task in sent_tasks(folder)]
     if not tasks:
         return {}
-    views = queue_views(task.job for task in tasks)
+    views = queue_views(task.asked for task in tasks)
     close_ended(tasks, views)
     started = {folder: started_tasks(folder) for folder in {t.wave_folder for t in tasks}}
     found = {}
     for task in tasks:
-        if views[task.job].state == "ended":
+        if views[task.asked].state == "ended":
             continue
         begun = task.number in started[task.wave_folder]
         for handed in task.handed:
@@ -43,16 +43,16 @@ def trials_in_queue(home: Home) -> Mapping[str, str]:
     return found
 
 
-def close_ended(tasks: Iterable[SentTask], views: Mapping[str, JobView]) -> None:
+def close_ended(tasks: Iterable[SentTask], views: Mapping[Job, JobView]) -> None:
     """Notes arrays of which every task has ended, so that nobody asks for them again."""
-    by_record: dict[str, list[SentTask]] = defaultdict(list)
+    by_record: dict[tuple[str, str], list[SentTask]] = defaultdict(list)
     for task in tasks:
-        by_record[task.record.id].append(task)
-    for id, its in by_record.items():
-        if all(views[task.job].state == "ended" for task in its):
-            said = sorted({views[task.job].ended_as or "ended" for task in its})
+        by_record[task.record.id, task.record.cluster].append(task)
+    for (id, cluster), its in by_record.items():
+        if all(views[task.asked].state == "ended" for task in its):
+            said = sorted({views[task.asked].ended_as or "ended" for task in its})
             with suppress(OSError):  # a home that may only be read
-                JobRecords(its[0].study_folder).end(id, ", ".join(said))
+                JobRecords(its[0].study_folder).end(id, ", ".join(said), cluster)
 
 
 def made_for(home: Home, handed: Handed) -> Attempt | None:

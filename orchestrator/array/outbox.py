@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 
 from cluster.slurm.commands import Slurm, SlurmError
 from cluster.slurm.limits import signal_s
+from cluster.slurm.queue import in_queue_now
+from cluster.slurm.recorded import cancel_ours
 from cluster.slurm.records import JobRecord, JobRecords
 from cluster.slurm.settings import SlurmSettings
 from cluster.slurm.submission import Submission, adopt_or_cancel_strays, submit
@@ -79,8 +81,11 @@ class Outbox:
                 if self._in_doubt:
                     self._take_back(wave)
                 records = submit(self.slurm, self.submission(wave), JobRecords(self.study.folder))
-            except SlurmError:
+            except SlurmError as error:
                 self._in_doubt = True
+                if error.says_queue_full and self._anything_queued():
+                    self._full_at_s = time.monotonic()
+                    break
                 if sent:  # of the waves before: the error comes again
                     break
                 raise
@@ -92,14 +97,19 @@ class Outbox:
             self._waves.popleft()
         return sent
 
+    def _anything_queued(self) -> bool:
+        """Whether this user has jobs in the queue whose ends make room: else none will come."""
+        try:
+            return in_queue_now(self.slurm) > 0
+        except SlurmError:
+            return False
+
     def _take_back(self, wave: _Wave) -> None:
         """Cancels what failed submissions of a wave's rest may have in the queue, held or not."""
         records = JobRecords(self.study.folder)
         note = sent_note(wave.folder, wave.sent)
-        ids = [r.id for r in records.open() if r.note == note and r.ready_at_s is None]
-        self.slurm.cancel(ids)
-        for id in ids:
-            records.end(id, "CANCELLED")
+        half = [r for r in records.open() if r.note == note and r.ready_at_s is None]
+        cancel_ours(self.slurm, records, half)
         adopt_or_cancel_strays(self.slurm, self.study.instance, records)
         self._in_doubt = False
 

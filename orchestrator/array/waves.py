@@ -18,7 +18,7 @@ from pathlib import Path
 
 import msgspec
 
-from cluster.slurm.records import JobRecord, JobRecords
+from cluster.slurm.records import Job, JobRecord, JobRecords
 from orchestrator.engine.ticket import Ticket
 from orchestrator.errors import DamagedFileError
 from orchestrator.home import Home, write_whole
@@ -83,6 +83,11 @@ class SentTask:
     def job(self) -> str:
         """The id to look it up by, e.g. `12_3`."""
         return f"{self.record.id}_{self.index}"
+
+    @property
+    def asked(self) -> Job:
+        """What the queue is asked for."""
+        return Job(self.job, self.record.name, self.record.cluster)
 
     @property
     def log(self) -> Path:

@@ -33,7 +33,7 @@ def watch(
     try:
         chosen = known_study(study, settings, preset, home)
         frame = _watch(Watcher(chosen), interval, once, as_json)
-        if frame.over:  # job arrays have nobody else to publish what they came to
+        if frame.over and not once:  # job arrays have nobody else to publish what they came to
             publish_what_is_left(chosen, chosen.plan())
     except KeyboardInterrupt:
         raise typer.Exit(130) from None

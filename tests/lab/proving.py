@@ -112,7 +112,9 @@ class Case:
         """Ids of every job in the lab's queue that is named after this study."""
         said = self.ask("squeue", "-h", "-r", "-o", "%i %j")
         rows = [line.split(maxsplit=1) for line in said.splitlines()]
-        return [row[0] for row in rows if row[1:] == [f"orrery-{self.study().instance}"]]
+        instance = self.study().instance
+        names = (f"orrery-{instance}", f"orrery-head-{instance}")
+        return [row[0] for row in rows if row[1:] and row[1] in names]
 
     def ask(self, *words: str) -> str:
         """What a command says in this user's shell, once it answers."""

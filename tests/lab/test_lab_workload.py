@@ -35,6 +35,7 @@ def test_it_checkpoints_at_its_interval(tmp_path: Path) -> None:
     assert [checkpoint.step for checkpoint in recorded.checkpoints] == [3, 6]
 
 
+@pytest.mark.slow
 def test_the_proofs_hold_of_an_undisturbed_study_and_find_a_repetition(
     tmp_path: Path, mlflow_schema: Path
 ) -> None:

@@ -162,7 +162,8 @@ def submitted(study: Study, *options: str, seconds: int = 600) -> str:
     study.folder.mkdir(parents=True, exist_ok=True)
     script = study.folder / "sleep.sh"
     script.write_text(f"#!/bin/bash\nexec sleep {seconds}\n")
-    return Slurm.find().ask(["sbatch", *options, str(script)]).split()[-1]
+    own = [f"--job-name={study.instance}", "--output=/dev/null"]
+    return Slurm.find().ask(["sbatch", *own, *options, str(script)]).split()[-1]
 
 
 def test_status_shows_open_jobs_by_one_question(

@@ -48,6 +48,7 @@ class Loud(Quick):
 '''
 
 
+@pytest.mark.slow
 def test_a_detached_driver_outlives_its_shell(tmp_path: Path, mlflow_home: Home) -> None:
     (tmp_path / "loud.py").write_text(LOUD)
     mapping = quick_study(

@@ -127,6 +127,7 @@ def went_well(case: Case, before: dict[str, bytes]) -> None:
     assert set(rows.tags("state").values()) == {"done"}
 
 
+@pytest.mark.slow
 def test_ctrl_c_leaves_everything_resumable(case: Case) -> None:
     with driver(*case.words(), cwd=case.place("first")) as first:
         first.wait_until(case.under_way, "the study is under way")

@@ -20,7 +20,7 @@ from orchestrator.planning import Selection
 from orchestrator.records import Failure, FailureKind, State
 from orchestrator.search_list import Learned, Proposal, SearchList
 from orchestrator.searching import proposal_arm
-from orchestrator.watching import ChangeLines, Frame, Watcher
+from orchestrator.watching import ChangeLines, Watcher
 from telemetry import archive_events
 from telemetry.contracts import (
     CounterfactualMatrix,
@@ -193,7 +193,7 @@ def test_a_whole_run_is_seen_from_beside_it(mlflow_home: Home) -> None:
         verdict=rule(), seeds=[0], base={"steps": 6, "step_s": 0.2}, workload=EVALUATED
     )
     watcher = Watcher(Study.load(mapping, home=mlflow_home.root))
-    seen: list[Frame] = []
+    seen = [watcher.look()]
 
     def watch() -> None:
         wait_until(lambda: seen.append(watcher.look()) or seen[-1].over, "the end of the study")

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
+import psutil
 import pytest
 
 from cluster.contract import ClusterError
@@ -81,7 +83,7 @@ def test_the_limits_are_those_of_controller_and_accounting(
     slurm: Slurm, slurm_stand_in: SlurmStandIn
 ) -> None:
     slurm_stand_in.max_submit = 300
-    assert slurm.settings_of_cluster() == ClusterLimits("22.05.8", 1001, 300, 10_000)
+    assert slurm.settings_of_cluster() == ClusterLimits("22.05.8", 1001, 300, 10_000, "stand-in")
     slurm_stand_in.accounting = "off"
     assert slurm.settings_of_cluster().max_submit is None
     assert slurm.partitions() == [
@@ -129,3 +131,41 @@ def test_a_partition_that_is_not_there_is_refused_naming_those_that_are(
 def test_a_command_that_fails_without_a_word_is_told_with_its_status(slurm: Slurm) -> None:
     with pytest.raises(SlurmError, match=r"^false: failed without a word \(exit status 1\)$"):
         slurm.ask(["false"])
+
+
+def test_a_command_that_hangs_goes_with_what_it_has_started(slurm: Slurm, tmp_path: Path) -> None:
+    pid = tmp_path / "pid"
+    wrapper = f"sleep 300 & echo $! > {pid}; wait"
+    with pytest.raises(SlurmError, match="gave no answer within 1 s"):
+        slurm.ask(["bash", "-c", wrapper], timeout_s=1)
+    child = int(pid.read_text())
+    deadline = time.monotonic() + 30
+    while _lives(child):
+        assert time.monotonic() < deadline, "the wrapper's child lives on"
+        time.sleep(0.02)
+
+
+def _lives(pid: int) -> bool:
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+def test_many_jobs_are_cancelled_in_lots(slurm: Slurm, slurm_stand_in: SlurmStandIn) -> None:
+    slurm.cancel(str(id) for id in range(1, 402))
+    assert slurm_stand_in.count("scancel") == 3
+
+
+@pytest.mark.parametrize(
+    ("said", "full"),
+    [
+        ("sbatch: AssocMaxSubmitJobLimit; Batch job submission failed", True),
+        ("sbatch: QOSMaxSubmitJobPerUserLimit; Batch job submission failed", True),
+        ("sbatch: AssocGrpSubmitJobsLimit; Batch job submission failed", True),
+        ("sbatch: QOSMaxWallDurationPerJobLimit; Batch job submission failed", False),
+        ("sbatch: Invalid qos specification", False),
+    ],
+)
+def test_a_limit_on_jobs_in_the_queue_is_told_from_others(said: str, full: bool) -> None:
+    assert SlurmError(said).says_queue_full is full

@@ -88,7 +88,9 @@ def test_a_queue_that_fails_makes_all_unknown(
 ) -> None:
     for command in silenced:
         slurm_stand_in.failing[command] = f"{command}: error: Socket timed out on send/recv"
-    assert look(slurm, [ended, "7"]) == {id: JobView(id, "unknown") for id in (ended, "7")}
+    views = look(slurm, [ended, "7"])
+    assert {view.state for view in views.values()} == {"unknown"}
+    assert all(view.unanswered and "Socket timed out" in view.why for view in views.values())
 
 
 def test_a_controller_that_is_away_leaves_a_forgotten_job_unknown(

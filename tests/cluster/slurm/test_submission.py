@@ -374,6 +374,7 @@ def test_a_short_job_is_told_late_enough_to_work(
     assert f"--signal=USR2@{notice_s}\n" in shown.scripts[0]
 
 
+@pytest.mark.slow
 def test_the_notice_of_a_short_job_reaches_its_function_and_is_no_timeout(
     slurm: Slurm,
     slurm_stand_in: SlurmStandIn,

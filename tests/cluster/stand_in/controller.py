@@ -39,6 +39,7 @@ class SlurmStandIn:
         self.partitions: dict[str, str] = {"main": "infinite", "short": "00:10:00"}
         """Names, the default first, and their time limits."""
         self.down_partitions: set[str] = set()
+        self.cluster_name = "stand-in"
         self.max_array_size = 1001
         self.max_submit: int | None = None
         self.tells_max_submit = True
@@ -155,7 +156,11 @@ class SlurmStandIn:
         options.setdefault("job-name", Path(path).name or "wrap")
         which, _ = indices(options["array"]) if "array" in options else ([], 0)
         self._refuse(options, which)
-        environment = {**environment, "STAND_IN_STEPS": str(self.folder / "steps")}
+        environment = {
+            **environment,
+            "STAND_IN_STEPS": str(self.folder / "steps"),
+            "SLURM_CLUSTER_NAME": self.cluster_name,
+        }
         base = self._next
         self._next += max(1, len(which))
         script = Script(base, text, options, folder, environment)

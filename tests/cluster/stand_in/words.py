@@ -80,8 +80,9 @@ def _sacct(slurm: SlurmStandIn, words: list[str]) -> list[str]:
     jobs = [job for job in slurm.jobs.values() if asked == [""] or str(job.script.base) in asked]
     lines = []
     for job, id in _shown(jobs, expanded=False):
+        name = job.script.option("job-name")
         state = "CANCELLED by 1000" if job.state == "CANCELLED" else job.state
-        lines.append(f"{id}|{state}|{','.join(job.nodes) or 'None assigned'}")
+        lines.append(f"{id}|{state}|{','.join(job.nodes) or 'None assigned'}|{name}")
     return lines
 
 
@@ -108,6 +109,7 @@ def _scontrol(slurm: SlurmStandIn, words: list[str]) -> list[str]:
     match plain:
         case ["show", "config"]:
             return [
+                f"ClusterName             = {slurm.cluster_name}",
                 f"MaxArraySize            = {slurm.max_array_size}",
                 "MaxJobCount             = 10000",
                 "SLURM_VERSION           = 22.05.8",

@@ -76,3 +76,24 @@ def test_trials_that_run_save_before_their_jobs_are_cancelled(arrays: Arrays) ->
         assert read_trial(study.home, identity).has_checkpoint
     wait_until(lambda: in_queue(arrays) == "", "the queue is empty")
     assert cancelling.asked(study.folder)
+
+
+def test_what_a_killed_submission_left_held_is_taken_out_though_no_record_tells_of_it(
+    arrays: Arrays,
+) -> None:
+    """A head's, say, of a `run --detach` that was killed."""
+    study = arrays.load(seeds=[0])
+    arrays.nothing_starts()
+    write_plan(study, study.plan())
+    (study.folder / "jobs").mkdir()
+    arrays.slurm.command(
+        "sbatch",
+        "--hold",
+        f"--job-name=orrery-head-{study.instance}",
+        f"--chdir={study.folder}",
+        "--output=/dev/null",
+        "--wrap=:",
+    )
+    told = cancel_study(study.home, study.instance, silent)
+    assert told.did == ("scancel 1",)
+    assert in_queue(arrays) == ""

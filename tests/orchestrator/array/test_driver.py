@@ -171,13 +171,15 @@ def test_a_task_that_never_starts_is_taken_for_a_node_that_does_not_see_the_home
     with pytest.raises(UsageError) as caught:
         arrays.run(study)
     told = str(caught.value)
-    assert "never started its work: node 's1' probably does not see the home" in told
+    assert "never started its work" in told
+    assert "nodes 's1' and 's2' probably can't see the home" in told
     assert str(arrays.home.root) in told
     assert "_log.out" in told
     arrays.slurm.wait()
     assert not arrays.slurm.running()
 
 
+@pytest.mark.slow
 def test_a_study_is_published_by_status_while_its_other_trials_still_wait(
     arrays: Arrays, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -204,6 +206,7 @@ def test_a_study_that_is_cancelled_leaves_the_queue(arrays: Arrays) -> None:
     assert [item.job for item in study.plan().trials] == [None, None]
 
 
+@pytest.mark.slow
 def test_a_trial_that_another_process_finishes_is_not_submitted(
     arrays: Arrays, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -220,6 +223,7 @@ def test_a_trial_that_another_process_finishes_is_not_submitted(
     assert [step.step for step in computed(log)] == [1, 2, 3, 4, 5, 6]
 
 
+@pytest.mark.slow
 def test_a_driver_says_which_jobs_are_held_and_ends_though_none_can_be_cancelled(
     arrays: Arrays,
 ) -> None:

@@ -87,3 +87,30 @@ def test_a_wave_that_was_submitted_is_told_though_the_next_one_fails(arrays: Arr
     arrays.slurm.failing.clear()
     assert [record.id for record in sending.send()] == ["2"]
     assert sending.waiting() == 0
+
+
+def test_a_queue_that_an_untold_limit_fills_is_waited_for_while_something_is_in_it(
+    arrays: Arrays,
+) -> None:
+    arrays.nothing_starts()
+    arrays.slurm.max_submit, arrays.slurm.tells_max_submit = 2, False
+    study = arrays.load(seeds=[0])
+    sending = outbox(study)
+    sending.put(named(study))
+    sending.put(named(study, "next"))
+    (record,) = sending.send(room_was_made=True)
+    assert sending.send(room_was_made=True) == []
+    assert sending.waiting() == 2
+    arrays.slurm.command("scancel", record.id)
+    assert len(sending.send(room_was_made=True)) == 1
+
+
+def test_a_wave_that_an_empty_queue_does_not_take_says_which_setting_helps(
+    arrays: Arrays,
+) -> None:
+    arrays.slurm.max_submit, arrays.slurm.tells_max_submit = 1, False
+    study = arrays.load(seeds=[0])
+    sending = outbox(study)
+    sending.put(named(study))
+    with pytest.raises(SlurmError, match=r"AssocMaxSubmitJobLimit.*slurm\.max_submit"):
+        sending.send()

@@ -132,6 +132,7 @@ def test_a_trial_that_failed_for_good_is_not_tried_again_by_its_task(home: Home)
     assert len(tries(home, bad)) == 1
 
 
+@pytest.mark.slow
 def test_an_attempt_that_was_cut_off_is_ended_and_resumed_by_the_task_that_comes_back(
     home: Home, tmp_path: Path
 ) -> None:
@@ -188,6 +189,7 @@ def test_told_to_leave_a_trial_saves_and_its_attempt_is_preempted(
     assert end.checkpoint_step == len(computed(log))
 
 
+@pytest.mark.slow
 def test_a_cancelled_trial_is_passed_over(home: Home) -> None:
     study = load(home, seeds=[0])
     first, second = tickets(study)
@@ -197,6 +199,7 @@ def test_a_cancelled_trial_is_passed_over(home: Home) -> None:
     assert len(outcomes(home.trial(second.identity))) == 1
 
 
+@pytest.mark.slow
 def test_a_trial_that_another_process_works_on_is_left_to_it(home: Home) -> None:
     study = load(home, seeds=[0])
     first, second = tickets(study)

@@ -137,6 +137,7 @@ def told_on_rank_0(config: dict[str, object], to: Path, rank: int, ranks: int) -
     return [checkpoint.step for checkpoint in left.checkpoints]
 
 
+@pytest.mark.slow
 def test_ranks_save_together_when_the_first_is_told_to_leave(
     config: LatentLoraConfig, tmp_path: Path
 ) -> None:

@@ -49,6 +49,7 @@ def test_the_weights_are_those_that_were_recorded(record: dict[str, Any]) -> Non
     assert record["parameters"] <= 2_000_000
 
 
+@pytest.mark.slow
 def test_training_repeats_bit_by_bit_and_follows_the_recorded_curve(
     record: dict[str, Any],
 ) -> None:
