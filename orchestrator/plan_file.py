@@ -66,6 +66,8 @@ def write_plan(study: Study, plan: Plan) -> None:
 
     folder: Path = study.folder
     resolved = study.file.model_dump(mode="json", exclude={"presets"})
+    # a default that is written out would go before what a cluster's profile says
+    resolved["slurm"] = study.file.slurm.model_dump(mode="json", exclude_unset=True)
     write_whole(
         folder / "study.yaml", yaml.safe_dump(resolved, sort_keys=False, width=100).encode()
     )

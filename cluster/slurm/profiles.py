@@ -58,6 +58,8 @@ def _profile(name: str | None) -> dict[str, Any]:
     except (OSError, UnicodeDecodeError) as error:
         raise ClusterError(f"SLURM profiles: '{file}' cannot be read: {error}") from error
     profiles = _mapping(_parsed(text, file), f"{file}: a file of profiles")
+    if not profiles:
+        raise ClusterError(f"{file} holds no profiles. Write one, or remove the file.")
     wanted = DEFAULT if name is None else name
     if wanted not in profiles:
         if name is None:

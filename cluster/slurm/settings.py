@@ -67,8 +67,8 @@ class SlurmSettings(BaseModel):
     def _is_no_number(cls, given: object) -> object:
         if isinstance(given, int | float):  # minutes, or hours and minutes that YAML has added up
             raise ValueError(
-                f"{given} is a number, and YAML makes one of 1:00:00 too: write all digits, as in "
-                "01:00:00"
+                f"{given} is a number, and YAML makes one of 1:00:00 too: put the time in quotes, "
+                'as in "10:00:00" (in a shell: -s \'slurm.time="10:00:00"\')'
             )
         return given
 

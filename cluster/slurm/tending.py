@@ -166,6 +166,9 @@ class Tending:
         for record in records:
             self._sent[record.id] = record
             self.pilots.append(Pilot(record.id))
+        if records:
+            jobs = "1 pilot" if len(records) == 1 else f"{len(records)} pilots"
+            request.tell(f"submitted {jobs}: {', '.join(record.id for record in records)}")
 
     def _complain(self, line: str) -> None:
         """Says what SLURM refuses, once."""

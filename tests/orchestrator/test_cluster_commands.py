@@ -97,7 +97,7 @@ def test_plan_says_which_setting_comes_from_where(
         (["--on", "slurm:nosuch"], "profile"),
         (["--on", "nowhere"], "no such place"),
         (["--on", "slurm", "-s", "slurm.extra.array=1"], "slurm.extra.array"),
-        (["--on", "slurm", "-s", "slurm.time=1:00:00"], "write all digits"),
+        (["--on", "slurm", "-s", "slurm.time=1:00:00"], "put the time in quotes"),
     ],
 )
 def test_what_slurm_would_refuse_is_one_line(
@@ -238,3 +238,11 @@ def test_watching_asks_the_queue_now_and_then(study: Study, slurm_stand_in: Slur
     for _ in range(20):
         watch.look()
     assert slurm_stand_in.count("squeue") == asked
+
+
+def test_a_planned_study_says_of_slurm_only_what_its_user_said(home: Home) -> None:
+    study = Study.load(quick_study(slurm={"time": "00:30:00"}), home=home.root)
+    write_plan(study, study.plan())
+    again = Study.last_run(study.name, home=home.root)  # what a job that drives the study reads
+    assert again is not None
+    assert again.file.slurm.model_fields_set == {"time"}

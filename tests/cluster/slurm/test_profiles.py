@@ -60,3 +60,9 @@ def test_a_profile_that_is_wrong_is_told_with_its_file(file: Path, text: str, to
     with pytest.raises(ClusterError, match=told) as raised:
         settings_for("gpus", SlurmSettings())
     assert str(raised.value).startswith(str(file))
+
+
+def test_an_empty_file_is_told(file: Path) -> None:
+    file.write_text("# nothing yet\n")
+    with pytest.raises(ClusterError, match=r"clusters.yaml holds no profiles"):
+        settings_for(None, SlurmSettings())
