@@ -489,10 +489,12 @@ def test_a_file_appears_whole_and_once(tmp_path: Path) -> None:
 
 def test_the_records_format_has_not_changed(trial: Path) -> None:
     """Homes that people have are read by it."""
-    text = (
+    before_clusters = (
         b'{"attempt":0,"outcome_number":0,"token":"t","process":{"host":"h","boot":"b","pid":1,'
         b'"started":2.0,"slurm_job":null},"study":"s-1","claimed_at_s":3.0,"code_digest":"c",'
         b'"version":1}'
     )
-    claimed = msgspec.json.decode(text, type=Claim)
+    text = before_clusters.replace(b'"slurm_job":null', b'"slurm_job":null,"slurm_cluster":""')
+    claimed = msgspec.json.decode(before_clusters, type=Claim)
+    assert claimed == msgspec.json.decode(text, type=Claim)
     assert msgspec.json.encode(claimed) == text
