@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
@@ -25,6 +26,10 @@ SESSION_CPUS = 2
 os.environ["HF_HUB_OFFLINE"] = "1"
 for name in ("ORRERY_HOME", "ORRERY_TRACKING_URI", "RAY_ADDRESS"):
     os.environ.pop(name, None)
+
+# A shell without job control starts what it puts into the background deaf to Ctrl-C, and so would
+# be every process that a test starts and interrupts.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

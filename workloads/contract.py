@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from telemetry.contracts import Contract
+    from workloads.evaluation import Packed, Subject
 
 Reducer = Literal["mean", "sum", "min", "max", "last"]
 TelemetryMode = Literal["standard", "adaptive", "research"]
@@ -315,6 +316,27 @@ class Workload(ABC, Generic[C]):
     def real_setting(self, config: C) -> bool:
         """Whether this is the setting whose result is being replicated (see `Rule.real_gate`)."""
         return False
+
+    def switches(self, config: C) -> Sequence[str]:
+        """What can be switched off in the model of a finished trial, in its order along the
+        network; empty: nothing. Cheap and free of torch: `plan` counts points by it."""
+        return ()
+
+    def measured_on(self, config: C) -> Mapping[str, Any]:
+        """What, beside the point itself, its result depends on, as plain JSON: which split, how
+        many examples, the batch size. It enters the hash of a point."""
+        return {}
+
+    def pack_subject(self, config: C, checkpoint: Path | None) -> Packed:
+        """What workers need to open the model of a finished trial: read once, sent to all.
+
+        `checkpoint` is the trial's last one; None if it never made any. Raises `InputError`.
+        """
+        raise NotImplementedError(f"{type(self).__name__} has no subjects to measure")
+
+    def open_subject(self, config: C, packed: Packed) -> Subject:
+        """The subject in a worker, from what `pack_subject` gave."""
+        raise NotImplementedError(f"{type(self).__name__} has no subjects to measure")
 
     def covers(self, observed: Mapping[str, Any], asked: Mapping[str, Any]) -> bool:
         """Whether what an outcome observed holds all that is asked for.
