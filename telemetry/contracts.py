@@ -164,6 +164,8 @@ class RewardComponents(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=
     action_shaping: float | None = None
     terminal_bonus: float | None = None
     fossilize_terminal_bonus: float | None = None
+    rollback_penalty: float | None = None
+    """For an epoch that the governor had to undo."""
     num_fossilized_seeds: int | None = None
     num_contributing_fossilized: int | None = None
     action_name: str | None = None

@@ -79,12 +79,19 @@ def _write_cursor(folder: Path, cursor: Cursor) -> None:
 
 
 def summary_rows(end: TrialEnd) -> list[Row]:
-    """`final/…` and `best/…` rows of a trial's end, at the step of its outcome's number."""
+    """`final/…` and `best/…` rows of a trial's end, at the step of its outcome's number; figures
+    of its model at the second in which the last of its points was measured, so that newer ones
+    come after older ones."""
     named = [(f"final/{key}", value) for key, value in end.final.items()]
     named += [(f"best/{key}", value) for key, value in end.best.items()]
-    return [
+    rows = [
         Row(key, end.outcome, end.ended_ms, float(value))
         for key, value in named
+        if value is not None
+    ]
+    return rows + [
+        Row(f"final/{key}", end.figures_ms // 1000, end.figures_ms, float(value))
+        for key, value in end.figures.items()
         if value is not None
     ]
 

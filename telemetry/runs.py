@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -92,11 +93,23 @@ class TrialEnd(msgspec.Struct, frozen=True, omit_defaults=True):
     failure_kind: str | None = None
     failure_cause: str | None = None
     tags: dict[str, str] = {}
+    figures: dict[str, float | None] = {}
+    """Of what was measured on its model afterwards, `figures_ms` the time of the last of that."""
+    figures_ms: int = 0
+    tables: str | None = None
+    """A further folder to copy: what the figures were made from."""
+
+    @property
+    def folders(self) -> list[str]:
+        """Those that are there of the folders to copy."""
+        given = [folder for folder in (self.artifacts, self.tables) if folder]
+        return [folder for folder in given if os.path.isdir(folder) and os.listdir(folder)]
 
     @property
     def mark(self) -> str:
         """What tells this end from another of the same trial, such as a second failure."""
-        return f"{self.outcome}:{self.state}:{self.attempts}:{self.ended_ms}"
+        mark = f"{self.outcome}:{self.state}:{self.attempts}:{self.ended_ms}"
+        return f"{mark}:{self.figures_ms}" if self.figures_ms else mark
 
 
 def flattened(nested: dict[str, Any], prefix: str = "") -> dict[str, str]:

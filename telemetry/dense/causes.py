@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from telemetry.anomalies import FORCED
-from telemetry.contracts import BatchMetrics, DenseTrace
+from telemetry.contracts import BatchMetrics, DenseTrace, GateEvaluationTrace
 from telemetry.dense.trigger import kind_of
 from telemetry.dense.window import BATCHES_BEFORE
 from telemetry.events import Event, Trace
@@ -48,6 +48,7 @@ class Cause:
     """One trigger of one rank. `batches`: how many the dense traces hold of it, 0 if none.
 
     `first`: what changed first, all that did at the same step; None if too little was recorded.
+    `gate`: why a gate held, where that is what fired.
     """
 
     attempt: int
@@ -56,6 +57,7 @@ class Cause:
     step: int
     batches: int
     first: Sequence[Change] | None
+    gate: str | None = None
 
     def to_json(self) -> dict[str, Any]:
         first = None if self.first is None else [change.to_json() for change in self.first]
@@ -63,6 +65,7 @@ class Cause:
 
     def text(self) -> str:
         lines = f"attempt {self.attempt}, rank {self.rank}, step {self.step}: {self.reason}"
+        lines += "" if self.gate is None else f" ({self.gate})"
         if not self.batches:
             return f"{lines}; its process ended before the trace was written"
         if self.first is None:
@@ -115,7 +118,17 @@ def _told(
     else:
         first, count = before.first, before.batches + count
     reason = _joined(None if before is None else before.reason, trace.trigger_reason)
-    return Cause(attempt, rank, reason, step, count, first)
+    gate = _gate(trace.gate_evaluation_details) or (before.gate if before else None)
+    return Cause(attempt, rank, reason, step, count, first, gate)
+
+
+def _gate(held: GateEvaluationTrace | None) -> str | None:
+    """How a gate that did not let pass came to its answer, in a few words."""
+    if held is None or held.passed is not False:
+        return None
+    where = "" if held.slot_id is None else f" of {held.slot_id}"
+    why = held.message or ", ".join(held.checks_failed) or "no reason was told"
+    return f"gate {held.gate}{where}: {why}"
 
 
 def first_changes(batches: Iterable[BatchMetrics], step: int) -> list[Change] | None:

@@ -175,8 +175,8 @@ class FolderSink(ABC):
             store.append([_of_run(row, study, trial) for row in rows if row.value is not None])
             if end is not None:
                 store.settle()
-                if end.artifacts and Path(end.artifacts).is_dir():
-                    self._copy(Path(end.artifacts), "artifacts", name, _name(trial.identity))
+                for given in end.folders:
+                    self._copy(Path(given), "artifacts", name, _name(trial.identity))
             self._write(path, _run_file(run, study, trial, end))
             return run
 

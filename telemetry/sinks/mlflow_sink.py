@@ -7,7 +7,6 @@ transactions as MLflow allows: make the run with its tags, log a batch, end it.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -239,8 +238,7 @@ class MlflowSink:
         self._log(run, rows, flattened(trial.params), tags)
         if end is None:
             return
-        given = end.artifacts if rows or run.ended != end.mark else None
-        if given and os.path.isdir(given) and os.listdir(given):
+        for given in end.folders if rows or run.ended != end.mark else ():
             self._store.copy_artifacts(run.artifact_uri, given)
         if run.ended != end.mark:
             status = names.STATUS.get(end.state, "FAILED")

@@ -127,8 +127,8 @@ class WandbSink:
             self._send(opened, rows)
             opened.run.config.update(config, allow_val_change=True)
             if end is not None:
-                if end.artifacts and Path(end.artifacts).is_dir():
-                    _save(opened.run, Path(end.artifacts))
+                for given in end.folders:
+                    _save(opened.run, Path(given))
                 del _OPEN[place]
                 _finish(opened.run, end.state)
                 self._note(run_id, mark)

@@ -10,7 +10,7 @@ from cProfile import Profile
 from pathlib import Path
 
 from telemetry import Emitter, Event, archive_events, spool_path
-from telemetry.contracts import BatchMetrics, DenseTrace
+from telemetry.contracts import BatchMetrics, DenseTrace, GateEvaluationTrace
 from telemetry.dense import DenseRecorder, Mode
 from telemetry.dense.causes import first_changes, root_causes
 from telemetry.events import VERSION
@@ -115,6 +115,22 @@ def test_a_window_whose_process_was_killed_is_named_all_the_same(tmp_path: Path)
     (cause,) = root_causes(events(tmp_path))
     assert (cause.step, cause.batches, cause.first) == (35, 0, None)
     assert "ended before the trace was written" in cause.text()
+
+
+def test_a_gate_that_held_says_why(tmp_path: Path) -> None:
+    emitter = Emitter(spool_path(tmp_path / "attempt-0000", 0), trial="4c54", attempt=0, rank=0)
+    held = GateEvaluationTrace(
+        gate="G5", slot_id="mid", passed=False, checks_failed=["contribution"], message="0.3 < 1"
+    )
+    trace = DenseTrace(
+        trigger_reason="gate_failure:mid", trigger_step=7, window_start_epoch=3,
+        window_end_epoch=5, gate_evaluation_details=held,
+    )  # fmt: skip
+    emitter.snapshot(trace, step=7, epoch=3)
+    emitter.close()
+    (cause,) = root_causes(events(tmp_path))
+    assert cause.gate == "gate G5 of mid: 0.3 < 1"
+    assert "step 7: gate_failure:mid (gate G5 of mid: 0.3 < 1)" in cause.text()
 
 
 def traces(count: int) -> Iterator[Event]:
