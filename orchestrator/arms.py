@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from orchestrator.errors import UsageError
-from orchestrator.study_file import ArmFile, Configurations, Grid, Level, Role, Search
+from orchestrator.factorial import check_factorial, coalition_arms, coalition_overrides
+from orchestrator.study_file import ArmFile, Design, Factorial, Grid, Level, Role
 
 
 @dataclass(frozen=True)
@@ -24,11 +25,15 @@ class Arm:
     about: str = ""
 
 
-def arms_of(design: Configurations | Grid | Search) -> Iterator[Arm]:
+def arms_of(design: Design) -> Iterator[Arm]:
     """The arms that are known before anything runs, listed ones first.
 
-    Raises `UsageError` for a grid whose points cannot be told apart by name.
+    Raises `UsageError` for a grid whose points cannot be told apart by name, and for a factorial
+    that means nothing (see `check_factorial`).
     """
+    if isinstance(design, Factorial):
+        yield from _factorial(design)
+        return
     for listed in design.arms:
         yield _listed(listed)
     if isinstance(design, Grid):
@@ -46,6 +51,23 @@ def arms_of(design: Configurations | Grid | Search) -> Iterator[Arm]:
             seen.add(name)
             if name not in listed_names:
                 yield Arm(name, "arm", point)
+
+
+def _factorial(design: Factorial) -> Iterator[Arm]:
+    """Listed arms, then the combinations; one that is listed has the role that is given there."""
+    check_factorial(design)
+    combinations = {
+        name: coalition_overrides(design, coalition)
+        for name, coalition in coalition_arms(design).items()
+    }
+    listed = {arm.name: arm for arm in design.arms}
+    for name, arm in listed.items():
+        if name not in combinations:
+            yield _listed(arm)
+    for name, overrides in combinations.items():
+        given = listed.get(name)
+        role, about = (given.role, given.about) if given else ("arm", "")
+        yield Arm(name, role, overrides, about=about)
 
 
 def arm_name(point: Mapping[str, Any]) -> str:

@@ -14,6 +14,7 @@ from orchestrator.attempts import attempts
 from orchestrator.driving import note_begun
 from orchestrator.engine.ticket import Ticket
 from orchestrator.errors import UsageError
+from orchestrator.evaluation.stage import Evaluated, measure_points
 from orchestrator.interruption import interrupted_by_terminate
 from orchestrator.ledger import read_trial
 from orchestrator.obeying import CancelWatch
@@ -30,6 +31,7 @@ from orchestrator.records import Failure, State
 from orchestrator.searching import SearchTickets
 from orchestrator.ticketing import Ticketing
 from orchestrator.trials import Trial
+from orchestrator.watching.growth_note import GrowthNote
 from orchestrator.watching.note import LiveNote
 
 if TYPE_CHECKING:
@@ -50,6 +52,8 @@ class Passed:
     """What one pass over a study came to."""
 
     ran: int = 0
+    measured: int = 0
+    """Points, failed ones included."""
     interrupted: bool = False
     followed: bool = False
     """Another driver had the study: it was watched until it ended."""
@@ -57,6 +61,8 @@ class Passed:
     """What telemetry could not publish, and why."""
     cancelled: bool = False
     """The study was cancelled (`orrery cancel`) while it ran."""
+    points_left: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    """Subjects that were given up, in words, and why."""
 
 
 def without_repeats(selection: Selection) -> Selection:
@@ -78,10 +84,12 @@ class Driver:
         self.feed: Feed | None = None
         self.ticketing = Ticketing.of(study, selection)
         self.ran = 0
+        self.evaluated = Evaluated()
         self.client: CollectorClient | None = None
         self.trials: dict[str, PlannedTrial | Trial] = {}
         self.progress: Progress | None = None
         self.note: LiveNote | None = None
+        self.growth = GrowthNote(study)
         self.out: dict[str, Ticket] = {}
         self.cancel = CancelWatch(study.home, study.instance, lambda: self.feed)
 
@@ -103,14 +111,22 @@ class Driver:
             with interrupted_by_terminate():  # anew: Ray has put a handler of its own there
                 places = self._places(offered)
                 note_begun(self.study)
-                interrupted = self._phases(plan, places)
+                workers = self._workers(offered)
+                interrupted = self._phases(plan, places, workers)
                 left = self._drain(interrupted)
         except KeyboardInterrupt:
             interrupted = True
         finally:
             self.cluster.__exit__(None, None, None)
             self._release()
-        return Passed(self.ran, interrupted, left=left, cancelled=self.cancel.asked)
+        return Passed(
+            self.ran,
+            self.evaluated.measured + self.evaluated.failed,
+            interrupted,
+            left=left,
+            cancelled=self.cancel.asked,
+            points_left=self.evaluated.left,
+        )
 
     def _cluster(self, plan: Plan) -> Cluster:
         from cluster import ClusterRequest, open_cluster
@@ -127,7 +143,10 @@ class Driver:
                 home=self.study.home.root,
                 folder=self.study.folder,
                 trial=file.resources.trial_size,
-                trials=len(plan.to_run) + proposals_open(plan, self.selection),
+                trials=max(
+                    len(plan.to_run) + proposals_open(plan, self.selection),
+                    len(plan.open_subjects),
+                ),
                 max_concurrent=file.resources.max_concurrent,
                 slurm=slurm,
                 tell=lambda line: self.console.print(line, markup=False, highlight=False),
@@ -157,7 +176,14 @@ class Driver:
             )
         return min(places, wanted.max_concurrent or places)
 
-    def _phases(self, plan: Plan, places: int) -> bool:
+    def _workers(self, offered: ClusterResources) -> int:
+        """How many workers measure points at once: each takes what a rank takes."""
+        wanted = self.study.file.resources
+        ranks = offered.fits(dataclasses.replace(wanted.trial_size, ranks=1))
+        most = wanted.max_concurrent
+        return ranks if most is None else min(ranks, most * wanted.ranks)
+
+    def _phases(self, plan: Plan, places: int, workers: int) -> bool:
         from telemetry import start_collector
 
         parent = study_run(self.study, plan, None, "running")
@@ -175,6 +201,7 @@ class Driver:
                 if self.study.searching is not None and not self.selection.only:
                     listed = self._search(listed, places)
                 self._engine(self._tickets(listed), places)
+                self._measure(plan, workers)
         except KeyboardInterrupt:
             return not self.cancel.asked
         return False
@@ -223,6 +250,26 @@ class Driver:
         assert self.client is not None
         engine.run(feed, self, self.client.new_push())
 
+    def _measure(self, plan: Plan, workers: int) -> None:
+        """Measures the points that are missing, also of what has been trained just now."""
+        if self.cancel.asked or not plan.subjects:
+            return
+        assert self.cluster is not None
+        assert self.progress is not None
+        self.feed = None  # nothing of this stage is lost: a cancelled study interrupts it at once
+        once = dataclasses.replace(self.selection, again=False, limit=None)
+        subjects = self.study.plan(once).open_subjects
+        self.cluster.need(len(subjects))
+        self.evaluated = measure_points(
+            self.study,
+            subjects,
+            workers,
+            tell=self.progress.note,
+            show=self.progress.measured,
+            code=self.study.code_digest if self.selection.same_code else None,
+        )
+        self.cluster.need(0)
+
     def _need(self) -> None:
         """Tells the cluster how much is left to do."""
         assert self.cluster is not None
@@ -233,7 +280,8 @@ class Driver:
 
     def _tell_study(self, plan: Plan, news: Sequence[str], as_of: datetime) -> None:
         assert self.client is not None
-        self.client.update_study(study_run(self.study, plan, None, "running", news, as_of))
+        growth = self.growth.text()
+        self.client.update_study(study_run(self.study, plan, None, "running", news, as_of, growth))
 
     def started(self, ticket: Ticket) -> None:
         self.out[ticket.identity] = ticket

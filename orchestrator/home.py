@@ -2,6 +2,7 @@
 
 trials/<identity>/            identity.json   outcome-0000.json
       attempt-0000/           claim.json   log/   spool/   checkpoint/   artifacts/
+subjects/<subject>/           points-<version>/part-000000.parquet   what was measured on a model
 studies/<study>-<hash>/       study.yaml   plan.json   report/   driver.log   jobs/   cancel/
 ledger.db                     an index over the files
 mlflow.db, mlartifacts/       a view of them

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from orchestrator.study_file import Choice, Configurations, Grid, Search
+from orchestrator.study_file import Choice, Design, Factorial, Grid, Search
 from workloads.contract import Input
 
 Change = Callable[[Input, str], str]
@@ -43,10 +43,8 @@ def config_with_inputs(config: M, change: Change) -> M:
     return config.model_copy(update=update) if update else config
 
 
-def design_with_inputs(
-    design: Configurations | Grid | Search, model: type[BaseModel], change: Change
-) -> Configurations | Grid | Search:
-    """The same of a design: arms' overrides, a grid's levels, a search's choices."""
+def design_with_inputs(design: Design, model: type[BaseModel], change: Change) -> Design:
+    """The same of a design: arms' and factors' overrides, a grid's levels, a search's choices."""
 
     def levels(factor: str, given: list[Any]) -> list[Any]:
         return [_changed(model, factor, level, change) for level in given]
@@ -59,6 +57,11 @@ def design_with_inputs(
     }
     if isinstance(design, Grid):
         update["factors"] = {name: levels(name, given) for name, given in design.factors.items()}
+    if isinstance(design, Factorial):
+        update["factors"] = {
+            name: with_inputs(model, overrides, change)
+            for name, overrides in design.factors.items()
+        }
     if isinstance(design, Search):
         update["space"] = {
             name: Choice(choice=levels(name, given.choice)) if isinstance(given, Choice) else given

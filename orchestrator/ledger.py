@@ -239,6 +239,9 @@ class Ledger:
             yield from self._verify_trial(identity, indexed.get(identity))
         for identity in sorted(self._all_indexed() - set(folders)):
             yield f"{identity}: in the index, but its folder is gone (orrery ledger rebuild)"
+        from orchestrator.evaluation.store import verify_points
+
+        yield from verify_points(self.home)
 
     def _verify_trial(self, identity: str, row: tuple[str, bytes] | None) -> Iterator[str]:
         folder = self.home.trial(identity)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import MappingProxyType
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from orchestrator.arms import Arm
 from orchestrator.errors import UsageError, unknown
@@ -14,6 +14,9 @@ from orchestrator.identity import observed_config
 from orchestrator.ledger import Ledger, TrialRecord
 from orchestrator.records import State
 from orchestrator.trials import Trial
+
+if TYPE_CHECKING:
+    from orchestrator.evaluation.subjects import SubjectPlan
 
 SHORTEST_ID = 6
 """Digits of an id that name a trial."""
@@ -66,6 +69,13 @@ class Plan:
     proposals_left: int = 0
     """For a search: ordinals that are still to be proposed."""
     notes: tuple[str, ...] = ()
+    subjects: tuple[SubjectPlan, ...] = ()
+    """Models that points are asked of, each once."""
+
+    @property
+    def open_subjects(self) -> tuple[SubjectPlan, ...]:
+        """Those of which points can be measured now."""
+        return tuple(subject for subject in self.subjects if subject.state == "open")
 
     @property
     def known(self) -> int:
@@ -97,10 +107,12 @@ def make_plan(
     pruned: Collection[str] = (),
     queued: Mapping[str, str] = MappingProxyType({}),
     cancelled: Collection[str] = (),
+    must_run: Callable[[Trial, TrialRecord], str] = lambda trial, record: "",
 ) -> Plan:
     """Subtracts what is known. `covers(observed, asked)` says whether an outcome suffices;
     `pruned` are the trials that a scheduler has ended for this study; `queued` names the job of
-    each trial that SLURM's queue has; `cancelled` are the trials that were cancelled alone.
+    each trial that SLURM's queue has; `cancelled` are the trials that were cancelled alone;
+    `must_run` says why one has to run afresh though its outcome suffices, if it has.
 
     Raises `UsageError` for an arm that the study does not have.
     """
@@ -119,7 +131,7 @@ def make_plan(
         if trial.identity in pruned and record.outcome is None:
             item = PlannedTrial(trial, record, "known", "pruned", 0, "ended by the scheduler")
         else:
-            item = _decide(trial, record, covers, code_digest, selection)
+            item = _decide(trial, record, covers, code_digest, selection, must_run)
         job = queued.get(trial.identity)
         skipped = trial.identity in cancelled and not selection.retry  # by its task too
         if job is not None and not skipped and item.action in ("run", "running", "failed"):
@@ -128,7 +140,7 @@ def make_plan(
         if item.action == "known" and outcome is not None:
             other_code += outcome.provenance.code_digest != code_digest
         if item.action == "run":
-            if trial.identity in cancelled and not selection.retry and _is_in(trial, selection):
+            if trial.identity in cancelled and not selection.retry and is_in(trial, selection):
                 state: State = item.state if outcome is not None else "cancelled"
                 item = replace(item, action="left", state=state, why=CANCELLED_WHY)
             else:
@@ -144,7 +156,12 @@ def make_plan(
 
 
 def _decide(
-    trial: Trial, record: TrialRecord, covers: Any, digest: str, selection: Selection
+    trial: Trial,
+    record: TrialRecord,
+    covers: Any,
+    digest: str,
+    selection: Selection,
+    must_run: Callable[[Trial, TrialRecord], str],
 ) -> PlannedTrial:
     outcome = record.outcome
 
@@ -169,13 +186,15 @@ def _decide(
             return planned("run", why, "planned", afresh=True)
         if not covers(outcome.observed, trial.observed):
             return planned("run", _missing_observation(record, trial), "planned")
+        if why := must_run(trial, record):
+            return planned("run", why, "planned", afresh=True)
         return planned("known")
     if record.state == "failed" and not selection.retry:
         return planned("failed", record.failure.cause if record.failure else "")
     return planned("run", "resumes" if record.has_checkpoint else "")
 
 
-def _is_in(trial: Trial, selection: Selection) -> bool:
+def is_in(trial: Trial, selection: Selection) -> bool:
     """Whether `--only` lets it in."""
     return not selection.only or any(_means(name, trial) for name in selection.only)
 
@@ -209,7 +228,7 @@ def _missing_observation(record: TrialRecord, trial: Trial) -> str:
 
 def _select(item: PlannedTrial, selection: Selection, chosen: set[str]) -> PlannedTrial:
     identity = item.trial.identity
-    left_out = not _is_in(item.trial, selection)
+    left_out = not is_in(item.trial, selection)
     over = selection.limit is not None and identity not in chosen and len(chosen) >= selection.limit
     if left_out or over:
         return PlannedTrial(

@@ -33,6 +33,9 @@ class Progress(AbstractContextManager["Progress"], Protocol):
 
     def failed(self, arm: str, label: str, failure: Failure, again: bool) -> None: ...
 
+    def measured(self, done: int, total: int, per_s: float) -> None:
+        """Points: so many of so many, at so many a second."""
+
 
 @dataclass
 class _ArmRow:
@@ -100,11 +103,36 @@ def duration(seconds: float) -> str:
     return f"{whole // 3600} h {whole % 3600 // 60} min"
 
 
+def points_text(done: int, total: int, per_s: float) -> str:
+    """`[120/4096] points, 310/s, about 13 s left`."""
+    text = f"[{done}/{total}] points"
+    if done and per_s > 0:
+        text += f", {per_s:.3g}/s"
+        if done < total:
+            text += f", about {duration((total - done) / per_s)} left"
+    return text
+
+
+class Sparsely:
+    """Says when a line is worth a place in a log: at every tenth part, and at the end."""
+
+    def __init__(self) -> None:
+        self._tenths = 0
+        self._ended = False
+
+    def is_due(self, done: int, total: int) -> bool:
+        tenths = 10 * done // max(1, total)
+        due = tenths > self._tenths or (done >= total and not self._ended)
+        self._tenths, self._ended = max(tenths, self._tenths), self._ended or done >= total
+        return due
+
+
 class PlainProgress:
     """A line per event, for logs and pipes."""
 
     def __init__(self, console: Console, tally: Tally) -> None:
         self._console, self._tally = console, tally
+        self._points = Sparsely()
 
     def __enter__(self) -> PlainProgress:
         return self
@@ -139,6 +167,10 @@ class PlainProgress:
         what = "lost, will be tried again" if again else f"failed ({failure.kind})"
         self._line(f"{self._count()} {what}: {arm}  {label}: {failure.cause}")
 
+    def measured(self, done: int, total: int, per_s: float) -> None:
+        if self._points.is_due(done, total):
+            self._line(points_text(done, total, per_s))
+
     def _count(self) -> str:
         return f"[{self._tally.done}/{self._tally.total}]"
 
@@ -154,6 +186,7 @@ class LiveProgress:
 
         self._console, self._tally = console, tally
         self._note = ""
+        self._points: tuple[int, int, float] | None = None
         self._live = Live(
             console=console, get_renderable=self.render, refresh_per_second=4, transient=True
         )
@@ -169,7 +202,7 @@ class LiveProgress:
         trace: TracebackType | None,
     ) -> None:
         self._live.__exit__(kind, error, trace)
-        if self._tally.ran:
+        if self._tally.ran or self._points:
             self._console.print(self.render())
 
     def note(self, text: str) -> None:
@@ -193,6 +226,9 @@ class LiveProgress:
             self._tally.finish(arm, label, None, "failed")
         what = "lost, will be tried again" if again else f"failed ({failure.kind})"
         self._console.print(f"[red]{what}[/]: {arm}: ", failure.cause, highlight=False)
+
+    def measured(self, done: int, total: int, per_s: float) -> None:
+        self._points = (done, total, per_s)
 
     def render(self) -> RenderableType:
         from rich.console import Group
@@ -224,7 +260,15 @@ class LiveProgress:
             ProgressBar(total=max(1, tally.total), completed=tally.done, width=30),
             f"{elapsed}  {tally.time_left()}  {self._note}".rstrip(),
         )
-        tail = [Text(f"… and {more} more arms", style="dim")] if more > 0 else []
+        tail: list[RenderableType] = (
+            [Text(f"… and {more} more arms", style="dim")] if more > 0 else []
+        )
+        if self._points is not None:
+            done, total, per_s = self._points
+            bar = ProgressBar(total=max(1, total), completed=done, width=30)
+            points = Table.grid(padding=(0, 1))
+            points.add_row("points", bar, points_text(done, total, per_s))
+            tail.append(points)
         return Group(head, table, *tail)
 
 

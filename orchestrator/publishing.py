@@ -9,10 +9,14 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from orchestrator.attempts import attempts
 from orchestrator.earlier import first_planned_at
 from orchestrator.engine.reports import BEST
 from orchestrator.errors import UsageError
+from orchestrator.evaluation.points import asks_points, subject_of
+from orchestrator.evaluation.published import figures_of
 from orchestrator.home import Home
 from orchestrator.ledger import TrialRecord
 from orchestrator.planning import Plan, PlannedTrial
@@ -96,12 +100,14 @@ def study_run(
     state: str,
     news: Sequence[str] = (),
     as_of: datetime | None = None,
+    growth: str = "",
 ) -> StudyRun:
-    """The parent run: note, tags, params. `news` and `as_of` are told while the study runs."""
+    """The parent run: note, tags, params. `news`, `as_of` and `growth` (a part of the note) are
+    told while the study runs."""
     return StudyRun(
         name=study.name,
         instance=study.instance,
-        note=_note(study, plan, verdict, news, as_of),
+        note=_note(study, plan, verdict, news, as_of, growth),
         tags=study_tags(study.workload.name, state, len(plan.trials), verdict),
         params={"seeds": study.file.seeds, **study.file.base},
         state=state,
@@ -154,8 +160,21 @@ def trial_run(study: Study, item: PlannedTrial) -> TrialRun:
 
 
 def trial_end(study: Study, item: PlannedTrial) -> TrialEnd | None:
-    """How it ended, by its files; None while it has not."""
-    return end_of(study.home.trial(item.trial.identity), item.record, item.state)
+    """How it ended, by its files; None while it has not. With it what was measured on its model."""
+    end = end_of(study.home.trial(item.trial.identity), item.record, item.state)
+    if end is None or not asks_points(study, item.trial.arm):
+        return end
+    found = figures_of(study, item.trial.identity)
+    outcome = item.record.outcome
+    if found is None or outcome is None or found[0].subject != subject_of(outcome):
+        return end
+    kept, tables = found
+    return msgspec.structs.replace(
+        end,
+        figures=dict(kept.figures),
+        figures_ms=round(kept.measured_at_s * 1000),
+        tables=str(tables),
+    )
 
 
 def end_of(folder: Path, record: TrialRecord, state: State) -> TrialEnd | None:
@@ -280,10 +299,14 @@ def _note(
     verdict: Verdict | None,
     news: Sequence[str],
     as_of: datetime | None,
+    growth: str,
 ) -> str:
     from orchestrator.watching.note import so_far
 
-    more = so_far(study.file.verdict, plan.trials, news, as_of) if verdict is None else ()
+    more: list[str] = []
+    if verdict is None:
+        more = so_far(study.file.verdict, plan.trials, news, as_of)
+        more += [growth] if growth else []
     return study_note(study, verdict, plan.counts, more)
 
 

@@ -86,6 +86,8 @@ class Outcome(msgspec.Struct, frozen=True):
     """Parquet file of per-unit scores, relative to the trial's folder."""
     artifacts: str | None = None
     resumed_at_step: int | None = None
+    checkpoint_step: int | None = None
+    """The step of the checkpoint that its model can be had from; None if none was ever made."""
     version: int = RECORD_VERSION
 
     def values(self) -> dict[str, float | None]:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from orchestrator.disk import disk_bytes
+from orchestrator.effects import StudyEffects, effects_of
 from orchestrator.home import write_whole
 from orchestrator.judging import arm_table, verdict_of
 from orchestrator.planning import Plan, PlannedTrial
@@ -38,6 +39,8 @@ class StudyReport:
     files: Sequence[Path]
     problems: Sequence[str] = ()
     """What could not be drawn, one line each."""
+    effects: StudyEffects | None = None
+    """Removal costs and causal effects, of a study whose design asks for them."""
 
 
 def report_study(study: Study, plan: Plan) -> StudyReport:
@@ -46,14 +49,15 @@ def report_study(study: Study, plan: Plan) -> StudyReport:
     saved = _saved(folder, stamp)
     if saved is not None:
         return saved
-    if study.file.verdict is None:
+    effects = effects_of(study, plan)
+    if study.file.verdict is None and effects is None:
         return StudyReport(folder, None, ())
-    verdict = verdict_of(study, plan)
+    verdict = verdict_of(study, plan) if study.file.verdict is not None else None
     study.folder.mkdir(parents=True, exist_ok=True)
     fresh = Path(tempfile.mkdtemp(prefix=".report-", dir=study.folder))
     try:
-        problems = _write(study, plan, verdict, fresh)
-        data = {"stamp": stamp, "verdict": verdict, "problems": problems}
+        problems = _write(study, plan, verdict, effects, fresh)
+        data = {"stamp": stamp, "verdict": verdict, "problems": problems, "effects": effects}
         write_whole(fresh / "verdict.json", msgspec.json.encode(data))
         fresh.chmod(0o755)
         if folder.exists():
@@ -61,7 +65,7 @@ def report_study(study: Study, plan: Plan) -> StudyReport:
         fresh.rename(folder)
     finally:
         shutil.rmtree(fresh, ignore_errors=True)
-    return StudyReport(folder, verdict, _files(folder), problems)
+    return StudyReport(folder, verdict, _files(folder), problems, effects)
 
 
 def saved_report(study: Study, plan: Plan) -> StudyReport | None:
@@ -101,9 +105,14 @@ def trial_views(study: Study, items: Sequence[PlannedTrial]) -> list[TrialView]:
     return views
 
 
-def _write(study: Study, plan: Plan, verdict: Verdict, folder: Path) -> list[str]:
+def _write(
+    study: Study, plan: Plan, verdict: Verdict | None, effects: StudyEffects | None, folder: Path
+) -> list[str]:
     from orchestrator.report import StudyInfo, write_report
 
+    if verdict is None:
+        _write_effects(study, effects or StudyEffects(), folder)
+        return []
     info = StudyInfo(
         name=study.name,
         instance=study.instance,
@@ -117,7 +126,7 @@ def _write(study: Study, plan: Plan, verdict: Verdict, folder: Path) -> list[str
         wall_time_s=_seconds(plan),
         created=datetime.now(UTC).isoformat(timespec="seconds"),
     )
-    write_report(verdict, info, _trial_rows(plan), folder)
+    write_report(verdict, info, _trial_rows(plan), folder, effects)
     view = StudyView(
         name=study.name,
         instance=study.instance,
@@ -135,6 +144,16 @@ def _write(study: Study, plan: Plan, verdict: Verdict, folder: Path) -> list[str
     except Exception as error:  # the verdict stands without the workload's own pictures
         return [f"the summary of workload '{study.workload.name}' failed: {error}"]
     return []
+
+
+def _write_effects(study: Study, effects: StudyEffects, folder: Path) -> None:
+    """The report of a study without a rule: what its effects are."""
+    from orchestrator.report.effect_files import effects_markdown, write_effects
+
+    written = write_effects(effects, folder)
+    title = f"{study.name}: {study.file.question}"
+    text = effects_markdown(effects, title, written.pictures)
+    (folder / "report.md").write_text(text, encoding="utf-8")
 
 
 def _trial_rows(plan: Plan) -> list[dict[str, Any]]:
@@ -202,13 +221,29 @@ def _stamp(study: Study, plan: Plan) -> str:
     ]
     file = study.file.model_dump(mode="json", exclude={"presets", "resources", "retries"})
     content = [REPORT_VERSION, importlib.metadata.version("orrery"), file, results]
+    if points := _points(study, plan):
+        content.append(points)
     return hashlib.sha256(msgspec.json.encode(content)).hexdigest()[:16]
+
+
+def _points(study: Study, plan: Plan) -> list[list[Any]]:
+    """What is known of the points that were measured on each model."""
+    from orchestrator.evaluation.store import PointStore
+
+    version = study.workload.version
+    return [
+        [one.trial.identity, one.state, PointStore.of(study.home, one.subject, version).stamp()]
+        if one.subject
+        else [one.trial.identity, one.state]
+        for one in plan.subjects
+    ]
 
 
 class _Saved(msgspec.Struct):
     stamp: str
-    verdict: Verdict
+    verdict: Verdict | None
     problems: list[str]
+    effects: StudyEffects | None = None
 
 
 def _saved(folder: Path, stamp: str) -> StudyReport | None:
@@ -218,7 +253,7 @@ def _saved(folder: Path, stamp: str) -> StudyReport | None:
         return None
     if saved.stamp != stamp:
         return None
-    return StudyReport(folder, saved.verdict, _files(folder), saved.problems)
+    return StudyReport(folder, saved.verdict, _files(folder), saved.problems, saved.effects)
 
 
 def _files(folder: Path) -> list[Path]:

@@ -1,6 +1,6 @@
 """Freeing disk: what may go once a trial is done, and what killed processes have left.
 
-Outcomes, scores, artifacts and rows never go.
+Outcomes, scores, artifacts, rows and measured points never go.
 """
 
 from __future__ import annotations
@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from orchestrator.attempts import Attempt, attempts
+from orchestrator.evaluation.points import subject_of
+from orchestrator.evaluation.store import stores_of
 from orchestrator.home import Home
 from orchestrator.ledger import read_trial
 from orchestrator.records import Outcome
@@ -35,7 +37,8 @@ def collect_garbage(home: str | Path | None = None, *, dry_run: bool = False) ->
     """Removes checkpoints of finished trials, and what dead processes left half made: attempts,
     replays (those of this host), and archiving.
 
-    A trial that is not done keeps its checkpoints: they are what it continues from.
+    A trial that is not done keeps its checkpoints: they are what it continues from. So does one
+    whose model is being measured, or has points left that a run began to measure.
     """
     place = Home.find(home)
     total, removed = 0, []
@@ -76,10 +79,17 @@ def _garbage(home: Home) -> Iterator[Path]:
         yield from left_behind(home.trial(identity), REBUILDING)
         yield from _unfinished_archives(home.trial(identity))
         record = read_trial(home, identity)
-        if record.state == "running":
+        if record.state == "running" or _is_measured(home, record.outcome):
             continue
         for attempt in attempts(home.trial(identity)):
             yield from _leavings(attempt, record.outcome)
+
+
+def _is_measured(home: Home, outcome: Outcome | None) -> bool:
+    """Whether points of an outcome's model are being measured, or are left over."""
+    if outcome is None:
+        return False
+    return any(store.is_open or store.is_held for store in stores_of(home, subject_of(outcome)))
 
 
 def _leavings(attempt: Attempt, outcome: Outcome | None) -> Iterator[Path]:

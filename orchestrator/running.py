@@ -13,6 +13,7 @@ from orchestrator.cancelling import Request, clear, request
 from orchestrator.driver import Driver, Passed, proposals_open, without_repeats
 from orchestrator.driving import driver_seat, follow
 from orchestrator.errors import BusyError, UsageError
+from orchestrator.evaluation.published import keep_figures
 from orchestrator.plan_file import write_plan
 from orchestrator.planning import CANCELLED_WHY, Plan, Selection
 from orchestrator.publishing import (
@@ -47,6 +48,10 @@ class RunReport:
     telemetry_left: Mapping[str, str]
     cancelled: bool = False
     """`orrery cancel` ended it."""
+    measured: int = 0
+    """Points that this run measured, failed ones included."""
+    points_left: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    """Subjects that were given up, in words, and why."""
 
     @property
     def verdict(self) -> Verdict | None:
@@ -54,12 +59,14 @@ class RunReport:
 
     @property
     def exit_code(self) -> int:
-        """0 all trials done (or as many as were asked for), 1 some failed or were cancelled, 130
-        interrupted, or the study was cancelled."""
+        """0 all trials and points done (or as many trials as were asked for), 1 some failed or
+        were cancelled, 130 interrupted, or the study was cancelled."""
         if self.interrupted or self.cancelled:
             return 130
         failed = any(i.state == "failed" or i.why == CANCELLED_WHY for i in self.plan.trials)
+        failed |= any(subject.failed for subject in self.plan.subjects)
         missing = not self.limited and any(i.action in ("run", "running") for i in self.plan.trials)
+        missing |= bool(self.plan.open_subjects)
         return 1 if failed or missing else 0
 
     def table(self) -> pd.DataFrame:
@@ -100,6 +107,7 @@ def run_study(
     report, left = StudyReport(study.folder / "report", None, ()), dict(passed.left)
     if not passed.interrupted:
         report = report_study(study, after)
+        keep_figures(study, after)
         state = "cancelled" if passed.cancelled else state_of(after)
         published = publish(study, after, report.verdict, state, report.folder)
         left = left if published.busy else published.left
@@ -111,6 +119,8 @@ def run_study(
         interrupted=passed.interrupted,
         limited=limit is not None,
         cancelled=passed.cancelled,
+        measured=passed.measured,
+        points_left=passed.points_left,
         seconds=time.monotonic() - began,
         telemetry_left=left,
     )
@@ -138,20 +148,26 @@ def _all_passes(
 
     `old_request` cancelled the study before this run was asked for, so this run takes it back.
     """
-    ran, futile = 0, 0
+    ran, measured, futile = 0, 0, 0
     while True:
         passed = _pass(study, selection, place, console, old_request)
         ran += passed.ran
+        measured += passed.measured
         if passed.interrupted or passed.cancelled:
             break
         if passed.followed:
             continue
         selection = without_repeats(selection)
-        futile = 0 if passed.ran else futile + 1
-        done = selection.limit is not None or not study.plan(selection).to_run
-        if done or futile:
+        futile = 0 if passed.ran or passed.measured else futile + 1
+        done = selection.limit is not None or not _left(study.plan(selection), place)
+        if done or futile or passed.points_left:
             break
-    return dataclasses.replace(passed, ran=ran)
+    return dataclasses.replace(passed, ran=ran, measured=measured)
+
+
+def _left(plan: Plan, place: Place) -> bool:
+    """Whether a run on `place` has anything to do. A job array trains, and measures no points."""
+    return bool(plan.to_run or (plan.open_subjects and place.kind != "slurm-array"))
 
 
 def _pass(
@@ -168,7 +184,14 @@ def _pass(
         console.print(note, style="dim", highlight=False, markup=False)
     by_array = place.kind == "slurm-array"  # another place leaves to SLURM's queue what it has
     elsewhere = any(i.action == "running" and (by_array or i.job is None) for i in plan.trials)
-    if not (plan.to_run or elsewhere or proposals_open(plan, selection)):
+    if by_array and (points := sum(len(subject.missing) for subject in plan.subjects)):
+        console.print(
+            f"{points} points of {len(plan.subjects)} models are not measured by a job array: once "
+            f"it is through, orrery run {study.name} (--on local or slurm) does that",
+            highlight=False,
+            markup=False,
+        )
+    if not (_left(plan, place) or elsewhere or proposals_open(plan, selection)):
         return Passed()
     try:
         with driver_seat(study):

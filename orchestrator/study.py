@@ -13,12 +13,15 @@ from orchestrator.arms import Arm, arms_of
 from orchestrator.array.in_queue import trials_in_queue
 from orchestrator.cancelling import cancelled_trials
 from orchestrator.errors import UsageError, unknown
+from orchestrator.evaluation.subjects import checkpoint_gone, subject_plans
+from orchestrator.factorial import check_factorial, factorial_notes
 from orchestrator.home import Home
 from orchestrator.inputs import design_with_inputs, with_inputs
 from orchestrator.ledger import Ledger, short_hash
 from orchestrator.planning import Plan, Selection, make_plan
 from orchestrator.search_list import SearchList
 from orchestrator.study_file import (
+    Factorial,
     Search,
     StudyFile,
     canonical_design,
@@ -93,6 +96,7 @@ class Study:
         data = with_settings(with_preset(data, preset), settings or {})
         file: StudyFile = validated(StudyFile, data, where)
         source = None if isinstance(study, Mapping) else str(study)
+        _check_design(file, where)
         made = cls(file, Home.find(home), preset, dict(settings or {}), source)
         made = made._with_lasting_inputs()
         _check_comparator(made.file, where)
@@ -187,7 +191,7 @@ class Study:
             left = max(0, design.budget - len(record.proposals()))
             ended = record.pruned()
             pruned = {p.identity for p in record.proposals() if p.identity and p.ordinal in ended}
-        return make_plan(
+        made = make_plan(
             trials,
             arms,
             self.ledger,
@@ -198,7 +202,13 @@ class Study:
             pruned=pruned,
             queued=trials_in_queue(self.home),
             cancelled=cancelled_trials(self.folder),
+            must_run=checkpoint_gone(self, selection),
         )
+        made = replace(made, subjects=subject_plans(self, made.trials, selection))
+        if isinstance(self.file.design, Factorial):
+            told = factorial_notes(self.file.design, trials)
+            made = replace(made, notes=(*told, *made.notes))
+        return made
 
     def run(self, on: str = "local", **options: Any) -> RunReport:
         """Plans, subtracts what is known, runs the rest; running again is how one resumes."""
@@ -240,6 +250,16 @@ class Study:
         return replace(self, file=self.file.model_copy(update=changed))
 
 
+def _check_design(file: StudyFile, where: str) -> None:
+    """Raises `UsageError` for a factorial that means nothing, before anything else is asked."""
+    if not isinstance(file.design, Factorial):
+        return
+    try:
+        check_factorial(file.design)
+    except UsageError as error:
+        raise UsageError(f"{where}: {error}") from error
+
+
 def _check_comparator(file: StudyFile, where: str) -> None:
     """Raises `UsageError` if the rule compares with an arm that the design does not have."""
     from orchestrator.searching import WINNER
@@ -251,6 +271,10 @@ def _check_comparator(file: StudyFile, where: str) -> None:
         names.add(WINNER)
     if file.verdict.comparator not in names:
         raise UsageError(f"{where}: " + unknown("comparator", file.verdict.comparator, names))
+    for one in file.verdict.comparisons:
+        for name in (one.arm, one.against):
+            if name not in names:
+                raise UsageError(f"{where}: " + unknown("arm in verdict.comparisons", name, names))
 
 
 def _check_metric(study: Study, where: str) -> None:

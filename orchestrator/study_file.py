@@ -26,6 +26,8 @@ MOST_VALUES = 200_000
 """In a study file, what its anchors stand for counted each time."""
 
 Role = Literal["baseline", "comparator", "arm", "control"]
+Estimator = Literal["auto", "paired_regression", "kernel_shap", "k_additive", "permutation"]
+"""How Shapley values are estimated from a sample of coalitions; `auto` takes the least error."""
 Level = bool | int | float | str | None
 
 
@@ -138,10 +140,52 @@ class Search(Part):
     arms: list[ArmFile] = []
 
 
-Design = Annotated[Configurations | Grid | Search, Field(discriminator="kind")]
+class Removal(Part):
+    """Removal costs: parts of finished models are switched off, and what that costs is measured.
+
+    Each trained model is a subject, each coalition a point on it: nothing is trained.
+    """
+
+    of: list[str] = []
+    """Arms whose models are looked at. Empty: the arm in which every factor is on; without
+    factors every listed arm."""
+    full: bool = False
+    """All 2^n coalitions beyond n = 6 too, up to n = 16."""
+    budget: int | None = Field(default=None, ge=4)
+    """Coalitions per model, over all draws, where not all are enumerated."""
+    estimator: Estimator = "auto"
+    draws: int = Field(default=2, ge=2)
+    """Independent draws of sampled coalitions: their spread is the sampling error."""
+    sampling_seed: int = 0
+    order: int = Field(default=3, ge=1, le=3)
+    """Interactions are given up to this order."""
 
 
-def canonical_design(design: Configurations | Grid | Search) -> dict[str, Any]:
+class Factorial(Part):
+    """Every combination of factors that are on or off: 2^n arms, named by what is on.
+
+    `factors`: what each one's being on overrides; off is absent. `removal` asks another question,
+    of the finished models of some arms (see `Removal`). Either may be left out.
+    """
+
+    kind: Literal["factorial"]
+    factors: dict[str, dict[str, Any]] = {}
+    budget: int | None = Field(default=None, ge=4)
+    """Arms to train, over all draws, where not all 2^n are (n above 6)."""
+    full: bool = False
+    """All 2^n arms beyond n = 6 too, up to n = 16."""
+    estimator: Estimator = "auto"
+    draws: int = Field(default=2, ge=2)
+    sampling_seed: int = 0
+    order: int = Field(default=3, ge=1, le=3)
+    removal: Removal | None = None
+    arms: list[ArmFile] = []
+
+
+Design = Annotated[Configurations | Grid | Search | Factorial, Field(discriminator="kind")]
+
+
+def canonical_design(design: Design) -> dict[str, Any]:
     """As plain JSON data for hashing and comparing: what is said about an arm is presentation."""
     return design.model_dump(mode="json", exclude={"arms": {"__all__": {"about"}}})
 

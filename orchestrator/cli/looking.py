@@ -128,19 +128,25 @@ def report(
     chosen = known_study(study, settings, preset, home)
     made = chosen.plan()
     written = report_study(chosen, made)
-    if written.verdict is None:
+    if written.verdict is None and written.effects is None:
         from orchestrator.judging import verdict_of
 
         verdict_of(chosen, made)  # says what is missing
         return
     if as_json:
-        print_json({**written.verdict.to_json(), "files": [str(path) for path in written.files]})
+        told = written.verdict.to_json() if written.verdict is not None else {}
+        effects = written.effects.to_json() if written.effects is not None else None
+        print_json({**told, "effects": effects, "files": [str(path) for path in written.files]})
         return
     from rich.console import Console
 
-    from orchestrator.report.terminal import render_verdict
+    from orchestrator.report.terminal import render_effects, render_verdict
 
-    Console(highlight=False).print(render_verdict(written.verdict))
+    out = Console(highlight=False)
+    if written.verdict is not None:
+        out.print(render_verdict(written.verdict, written.effects))
+    elif written.effects is not None:
+        out.print(render_effects(written.effects))
     for path in written.files:
         if path.suffix in (".html", ".md", ".csv"):
             typer.echo(str(path))

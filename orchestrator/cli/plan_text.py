@@ -7,6 +7,7 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from orchestrator.cli.heading import heading
+from orchestrator.cli.points_text import points_lines
 from orchestrator.disk import folder_bytes
 from orchestrator.progress import duration
 
@@ -69,6 +70,7 @@ def summary_lines(study: Study, plan: Plan, place: Place | None = None) -> list[
     failed = [item for item in plan.trials if item.action == "failed"]
     if failed:
         lines.append(f"  {len(failed)} failed before (orrery retry {study.name}): {failed[0].why}")
+    lines += points_lines(plan)
     lines.append(_resources(study, plan, place))
     can = resolvable(study, plan)
     if can is not None:

@@ -126,25 +126,31 @@ def _json(result: RunReport) -> dict[str, Any]:
     return {
         "study": result.study.instance,
         "ran": result.ran,
+        "measured": result.measured,
+        "points_left": dict(result.points_left),
         "counts": result.plan.counts,
         "interrupted": result.interrupted,
         "cancelled": result.cancelled,
         "seconds": round(result.seconds, 1),
         "report": str(result.report.folder),
         "verdict": result.verdict.to_json() if result.verdict else None,
+        "effects": result.report.effects.to_json() if result.report.effects else None,
     }
 
 
 def _print(result: RunReport, console: Any) -> None:
     from rich.console import Console
 
+    from orchestrator.cli.points_text import left_lines, points_lines
     from orchestrator.progress import duration
     from orchestrator.publishing import place_of, reproduce_command
-    from orchestrator.report.terminal import render_verdict
+    from orchestrator.report.terminal import render_effects, render_verdict
 
     plan, out = result.plan, Console(highlight=False)
     if result.verdict is not None:
-        out.print(render_verdict(result.verdict))
+        out.print(render_verdict(result.verdict, result.report.effects))
+    elif result.report.effects is not None:
+        out.print(render_effects(result.report.effects))
     for problem in result.report.problems:
         console.print(f"note: {problem}", markup=False)
     if result.telemetry_left:
@@ -164,6 +170,8 @@ def _print(result: RunReport, console: Any) -> None:
                 f"(orrery trace {item.trial.identity[:8]})",
                 markup=False,
             )
+    for line in (*points_lines(result.plan), *left_lines(result.points_left)):
+        console.print(line, markup=False, soft_wrap=True)
     if result.interrupted:
         console.print(
             f"Interrupted: nothing is lost. Go on with: {reproduce_command(result.study)}",

@@ -6,6 +6,7 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from orchestrator.cli.heading import heading
+from orchestrator.cli.points_text import points_json, points_lines
 from orchestrator.disk import disk_bytes
 from orchestrator.driving import driver_of, seat_text
 from orchestrator.jobs_shown import jobs_of
@@ -40,6 +41,7 @@ def status_json(study: Study, plan: Plan) -> dict[str, Any]:
             }
             for item in plan.trials
         ],
+        "points": points_json(plan),
         "disk_bytes": disk_bytes(study, plan),
     }
 
@@ -73,6 +75,8 @@ def print_status(study: Study, plan: Plan) -> None:
             )
     total = ", ".join(f"{count} {state}" for state, count in sorted(plan.counts.items()))
     console.print(f"{total}; {disk_bytes(study, plan) / 2**20:.1f} MiB on disk", markup=False)
+    for line in points_lines(plan):
+        console.print(line, markup=False, soft_wrap=True)
     for line in _who_works(study):
         console.print(line, markup=False, soft_wrap=True)
 

@@ -184,6 +184,7 @@ def _run_held(
         _outcome(ticket, held, ran, started, resumed.step if resumed else None),
         provenance=msgspec.structs.replace(ran.provenance, code_digest="+".join(codes)),
         reported=reports.last,
+        checkpoint_step=made.step if (made := checkpoints.latest()) is not None else None,
     )
     return msgspec.structs.replace(outcome, metrics=reports.best() | outcome.metrics)
 

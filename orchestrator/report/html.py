@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from functools import cache
 from html import escape
 from importlib import resources
+from pathlib import Path
 from typing import Any
 
 from orchestrator.report.factors import FactorGrid, cell_value, factor_grid
@@ -26,6 +27,7 @@ from orchestrator.report.rows import (
     size_text,
     tone,
 )
+from orchestrator.report.sections import Section, section_html
 from orchestrator.report.strips import Mark, StripRow, strip_plot
 from orchestrator.verdict.numbers import MISSING, shown
 from orchestrator.verdict.result import ArmVerdict, Verdict
@@ -33,8 +35,14 @@ from orchestrator.verdict.result import ArmVerdict, Verdict
 ANSWER_TONES = {"improves": "gain", "marginal": "gain", "harm": "harm", "gate_not_met": "harm"}
 
 
-def html_page(verdict: Verdict, info: StudyInfo, trials: Sequence[Mapping[str, Any]] = ()) -> str:
-    """The whole page as text."""
+def html_page(
+    verdict: Verdict,
+    info: StudyInfo,
+    trials: Sequence[Mapping[str, Any]] = (),
+    sections: Sequence[Section] = (),
+    folder: Path | None = None,
+) -> str:
+    """The whole page as text; `sections` come after the arms, with their pictures in `folder`."""
     parts = [
         f"<h1>{escape(info.name)}</h1><p>{escape(info.question)}</p>",
         f'<p class="soft">{escape(info.hypothesis)}</p>' if info.hypothesis else "",
@@ -49,6 +57,7 @@ def html_page(verdict: Verdict, info: StudyInfo, trials: Sequence[Mapping[str, A
     grid = factor_grid([arm for arm in verdict.arms if arm.arm != verdict.comparator])
     if grid is not None:
         parts.append(_section("By factor", _factor_tables(verdict, grid)))
+    parts += [_section(one.title, section_html(one, folder)) for one in sections]
     if verdict.next_steps:
         steps = "".join(f"<li>{escape(step)}</li>" for step in verdict.next_steps)
         parts.append(_section("Next steps", f"<ol>{steps}</ol>"))
@@ -186,7 +195,7 @@ def _arm_table(verdict: Verdict, arms: Sequence[ArmVerdict], caption: str) -> st
         ]
         for arm in arms
     ]
-    return _table(caption, head, rows, numbers={2, 3, 4})
+    return table_html(caption, head, rows, numbers={2, 3, 4})
 
 
 def _factor_tables(verdict: Verdict, grid: FactorGrid) -> str:
@@ -250,16 +259,18 @@ def _provenance(info: StudyInfo) -> str:
 def _trials(trials: Sequence[Mapping[str, Any]]) -> str:
     names = columns(trials)
     rows = [[cell(row.get(name)) for name in names] for row in trials]
-    table = _table("One row per trial.", names, rows)
+    table = table_html("One row per trial.", names, rows)
     return f"<details><summary>{len(trials)} trials</summary>{table}</details>"
 
 
-def _table(
+def table_html(
     caption: str,
     head: Sequence[str],
     rows: Sequence[Sequence[str]],
     numbers: frozenset[int] | set[int] = frozenset(),
 ) -> str:
+    """A table that scrolls by itself; `numbers` are the columns aligned to the right."""
+
     def style(i: int) -> str:
         return ' class="number"' if i in numbers else ""
 

@@ -19,6 +19,7 @@ from orchestrator.report.rows import (
     places,
     size_text,
 )
+from orchestrator.report.sections import Section, section_markdown
 from orchestrator.verdict.labels import COMPARATOR
 from orchestrator.verdict.numbers import shown, signed
 from orchestrator.verdict.result import ArmVerdict, Best, Verdict
@@ -31,8 +32,12 @@ def markdown(
     info: StudyInfo,
     trials: Sequence[Mapping[str, Any]] = (),
     pictures: Mapping[str, str] | None = None,
+    sections: Sequence[Section] = (),
 ) -> str:
-    """The whole report; `pictures` are file names beside it, by their alternative text."""
+    """The whole report; `pictures` are file names beside it, by their alternative text.
+
+    `sections` come after the arms and their pictures.
+    """
     parts = [f"# {info.name}", f"**{info.question}**"]
     if info.hypothesis:
         parts.append(info.hypothesis)
@@ -42,6 +47,7 @@ def markdown(
         parts += ["## Controls", "Shown apart, never ranked; differences are for one comparison."]
         parts.append(_arm_table(verdict, verdict.controls))
     parts += [f"![{_safe(text)}]({name})" for text, name in (pictures or {}).items()]
+    parts += [part for one in sections for part in section_markdown(one)]
     if verdict.next_steps:
         parts += [
             "## Next steps",

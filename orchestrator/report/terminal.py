@@ -5,26 +5,33 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from orchestrator.report.effects import effect_sections
 from orchestrator.report.markdown import best_text
 from orchestrator.report.rows import delta_text, family_text, gate_text, places, tone
+from orchestrator.report.sections import comparison_sections, section_rich
 from orchestrator.verdict.numbers import shown
 from orchestrator.verdict.result import ArmVerdict, Verdict
 
 if TYPE_CHECKING:
-    from rich.console import Group
+    from rich.console import Group, RenderableType
     from rich.table import Table
+
+    from orchestrator.effects import StudyEffects
 
 STYLES = {"gain": "green", "harm": "red", "broken": "red", "none": "dim", "unsure": "yellow"}
 
 
-def render_verdict(verdict: Verdict) -> Group:
-    """Something to give to `rich.console.Console.print`; wraps rather than cuts what is long."""
+def render_verdict(verdict: Verdict, effects: StudyEffects | None = None) -> Group:
+    """Something to give to `rich.console.Console.print`; wraps rather than cuts what is long.
+
+    With the study's effects, if it has any, before the answer.
+    """
     from rich.console import Group
     from rich.padding import Padding
     from rich.text import Text
 
     digits = places(verdict)
-    parts: list[Text | Table | Padding] = []
+    parts: list[RenderableType] = []
     if verdict.question:
         parts.append(Text(verdict.question, style="italic"))
     if verdict.gate is not None:
@@ -38,10 +45,20 @@ def render_verdict(verdict: Verdict) -> Group:
         parts.append(_table(verdict, verdict.controls, "Controls (shown apart, never ranked)"))
     parts.append(Text(f"Differences to {verdict.comparator}; {family_text(verdict)}.", style="dim"))
     parts += [Text(f"Note: {note}", style="dim") for note in verdict.notes]
+    for section in (*comparison_sections(verdict), *effect_sections(effects, {}, brief=True)):
+        parts += section_rich(section)
     if verdict.best is not None:
         parts.append(Text(f"Best: {best_text(verdict.best, digits)}."))
     parts += [Text(f"Next: {step}") for step in verdict.next_steps]
     parts.append(Padding(Text(verdict.answer, style="bold"), (1, 0, 0, 0)))
+    return Group(*parts)
+
+
+def render_effects(effects: StudyEffects) -> Group:
+    """The same of a study that states no rule: its effects alone."""
+    from rich.console import Group
+
+    parts = [part for one in effect_sections(effects, {}, brief=True) for part in section_rich(one)]
     return Group(*parts)
 
 

@@ -7,10 +7,13 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from orchestrator.report.info import StudyInfo
 from orchestrator.verdict.result import Verdict
+
+if TYPE_CHECKING:
+    from orchestrator.effects import StudyEffects
 
 
 @dataclass(frozen=True)
@@ -26,6 +29,8 @@ class Report:
     means_png: Path
     differences_png: Path
     factors_png: Path | None
+    effects: tuple[Path, ...] = ()
+    """Tables and pictures of effects, for a study that asks for them."""
 
     def paths(self) -> tuple[Path, ...]:
         """Every file that was written."""
@@ -38,6 +43,7 @@ class Report:
             self.means_png,
             self.differences_png,
             self.factors_png,
+            *self.effects,
         )
         return tuple(path for path in files if path is not None)
 
@@ -47,6 +53,7 @@ def write_report(
     study_info: StudyInfo,
     trials_table: Sequence[Mapping[str, Any]],
     folder: Path | str,
+    effects: StudyEffects | None = None,
 ) -> Report:
     """Write every form of the report into `folder`, which is made if need be.
 
@@ -56,10 +63,13 @@ def write_report(
     Raises:
         OSError: the folder cannot be written. A file is replaced whole or not at all.
     """
+    from orchestrator.report.effect_files import write_effects
+    from orchestrator.report.effects import effect_sections
     from orchestrator.report.factors import plot_factors
     from orchestrator.report.html import html_page
     from orchestrator.report.markdown import markdown
     from orchestrator.report.plots import plot_differences, plot_means
+    from orchestrator.report.sections import comparison_sections
     from orchestrator.report.tables import arms_csv, trials_csv
 
     home = Path(folder)
@@ -75,17 +85,25 @@ def write_report(
     }
     if factors is not None:
         pictures[f"{verdict.metric} over the factors"] = factors.name
+    written = write_effects(effects, home) if effects is not None else None
+    drawn = written.pictures if written is not None else {}
+    sections = (*comparison_sections(verdict), *effect_sections(effects, drawn))
     data = json.dumps(verdict.to_json(), indent=1, allow_nan=False, ensure_ascii=False)
     return Report(
         folder=home,
-        markdown=_write(home / "report.md", markdown(verdict, study_info, trials_table, pictures)),
-        html=_write(home / "report.html", html_page(verdict, study_info, trials_table)),
+        markdown=_write(
+            home / "report.md", markdown(verdict, study_info, trials_table, pictures, sections)
+        ),
+        html=_write(
+            home / "report.html", html_page(verdict, study_info, trials_table, sections, home)
+        ),
         arms_csv=_write(home / "report.csv", arms_csv(verdict)),
         trials_csv=_write(home / "trials.csv", trials_csv(trials_table)),
         verdict_json=_write(home / "verdict.json", data + "\n"),
         means_png=means,
         differences_png=differences,
         factors_png=factors,
+        effects=written.files if written is not None else (),
     )
 
 

@@ -19,6 +19,7 @@ from orchestrator.verdict.compare import (
     arm_numbers,
     dunnett_numbers,
 )
+from orchestrator.verdict.comparisons import compare_stated
 from orchestrator.verdict.evidence import ArmScores
 from orchestrator.verdict.gate import judge_gate
 from orchestrator.verdict.measure import finite
@@ -53,8 +54,8 @@ def judge(
         notes: what else a reader must know, such as that the rule is post hoc; they come first.
 
     Raises:
-        ValueError: no arms, a name twice, no arm named as the rule's comparator, or scores, units
-            and clusters that contradict each other.
+        ValueError: no arms, a name twice, no arm named as the rule's comparator or in one of its
+            comparisons, or scores, units and clusters that contradict each other.
     """
     verdict = _Judge(rule, arms, planned).verdict(study, question, real_setting, next_steps or {})
     return replace(verdict, notes=(*notes, *verdict.notes))
@@ -75,6 +76,13 @@ class _Judge:
                 f"the rule compares with '{rule.comparator}', which is not an arm; "
                 f"arms: {', '.join(self.arms) or 'none'}"
             )
+        for one in rule.comparisons:
+            for name in (one.arm, one.against):
+                if name not in self.arms:
+                    raise ValueError(
+                        f"the rule compares '{one.arm}' with '{one.against}', but '{name}' is not "
+                        f"an arm; arms: {', '.join(self.arms)}"
+                    )
         self.planned = {one.arm: _planned(one, planned) for one in arms}
         self.comparator = self.arms[rule.comparator]
         self.compared = [one for one in arms if one.role == "arm" and one.arm != rule.comparator]
@@ -142,6 +150,7 @@ class _Judge:
             mixed=mixed,
             notes=tuple(notes),
             next_steps=select_next_steps(rule, outcome, compared, next_steps),
+            comparisons=compare_stated(rule, self.arms, state, self._broken, self._seeds),
         )
 
     def _state(self, all_ended: bool, gate: GateResult | None) -> VerdictState:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from orchestrator.verdict.rule import Band, Rule
+from orchestrator.verdict.rule import Band, Comparison, Rule
 
 INCONCLUSIVE = "inconclusive"
 HARM = "harm"
@@ -16,6 +16,7 @@ COMPARATOR = "comparator"
 CONTROL = "control"
 NO_VERDICT = "no verdict yet"
 GATE_NOT_MET = "gate not met"
+WORSE = "worse"
 
 
 def at_least(band: Band) -> str:
@@ -49,6 +50,36 @@ def interval_label(rule: Rule, low: float | None, high: float | None) -> str:
     if upper < rule.bands[0].at_least:
         return less_than(rule.bands[0])
     return INCONCLUSIVE
+
+
+def better(one: Comparison) -> str:
+    """The label of an arm that is shown to be better than the other, by the margin if stated."""
+    return "better" if one.margin is None else f"better by {one.margin:g}"
+
+
+def not_worse(one: Comparison) -> str:
+    """The label of an arm that is shown not to be worse than the other by the margin."""
+    return f"not worse by {one.margin or 0.0:g}"
+
+
+def comparison_label(rule: Rule, one: Comparison, low: float | None, high: float | None) -> str:
+    """The label of a stated comparison whose difference, arm minus other, has these ends.
+
+    Non-inferiority holds if the lower end is above minus the margin (CONSORT's extension for such
+    trials; Piaggio et al. 2012, JAMA 308), superiority if it is above 0 or reaches the margin. An
+    arm that is wholly below minus the margin, or 0, is worse. "Lower" runs in the good direction.
+    """
+    if low is None or high is None:
+        return INCONCLUSIVE
+    lower, upper = (low, high) if rule.direction == "higher" else (-high, -low)
+    if one.kind == "non_inferiority":
+        margin = one.margin or 0.0
+        if lower > -margin:
+            return not_worse(one)
+        return f"worse by {margin:g}" if upper <= -margin else INCONCLUSIVE
+    if lower > 0.0 and lower >= (one.margin or 0.0):
+        return better(one)
+    return WORSE if upper < 0.0 else INCONCLUSIVE
 
 
 def screen_label(rule: Rule, low: float | None, high: float | None) -> str:

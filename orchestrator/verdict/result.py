@@ -72,6 +72,29 @@ class ArmVerdict:
 
 
 @dataclass(frozen=True)
+class ComparisonVerdict:
+    """A further stated comparison, in the units of the metric; None is "not measured".
+
+    Attributes:
+        kind, margin: as the rule states them.
+        delta, ci_low, ci_high: arm minus `against`; ends simultaneous over the stated comparisons.
+        label: what the interval supports; `why` where the numbers do not say it.
+        sentence: the same for a reader.
+    """
+
+    arm: str
+    against: str
+    kind: str
+    margin: float | None
+    delta: float | None
+    ci_low: float | None
+    ci_high: float | None
+    label: str
+    why: str = ""
+    sentence: str = ""
+
+
+@dataclass(frozen=True)
 class Best:
     """The configuration chosen on the selection split, with its numbers on the reported one."""
 
@@ -108,6 +131,7 @@ class Verdict:
     mixed: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     next_steps: tuple[str, ...] = ()
+    comparisons: tuple[ComparisonVerdict, ...] = ()
 
     def find(self, arm: str) -> ArmVerdict | None:
         """The numbers of an arm or control by name."""
@@ -137,6 +161,7 @@ class Verdict:
             "mixed": list(self.mixed),
             "notes": list(self.notes),
             "next_steps": list(self.next_steps),
+            "comparisons": [dataclasses.asdict(one) for one in self.comparisons],
         }
         return {key: plain(value) for key, value in data.items()}
 

@@ -78,6 +78,30 @@ class Selection(_Part):
         return self
 
 
+class Comparison(_Part):
+    """A further comparison, stated before the run: an arm against another than the comparator.
+
+    `superiority`: better by at least `margin` (0 if none is given). `non_inferiority`: not worse by
+    `margin` or more, which must be given. Both in the units of the metric.
+    """
+
+    arm: str
+    against: str
+    kind: Literal["superiority", "non_inferiority"] = "superiority"
+    margin: float | None = Field(default=None, gt=0.0, allow_inf_nan=False)
+
+    @model_validator(mode="after")
+    def _can_be_decided(self) -> Comparison:
+        if self.arm == self.against:
+            raise ValueError(f"arm '{self.arm}' is compared with itself: name another in `against`")
+        if self.kind == "non_inferiority" and self.margin is None:
+            raise ValueError(
+                f"non_inferiority of '{self.arm}' to '{self.against}' needs a `margin`: the loss, "
+                "in units of the metric, that would still count as none"
+            )
+        return self
+
+
 class Rule(_Part):
     """How a study's scores become labels. Changing it makes a new instance of the study."""
 
@@ -99,6 +123,17 @@ class Rule(_Part):
     equivalence_margin: float | None = Field(default=None, gt=0.0, allow_inf_nan=False)
     """In the units of the metric: "no effect" is claimed only inside plus or minus this."""
     selection: Selection | None = None
+    comparisons: tuple[Comparison, ...] = ()
+    """Beside those with the comparator; their intervals are simultaneous over them."""
+
+    @field_validator("comparisons")
+    @classmethod
+    def _comparisons_differ(cls, comparisons: tuple[Comparison, ...]) -> tuple[Comparison, ...]:
+        asked = [(one.arm, one.against, one.kind) for one in comparisons]
+        for one in asked:
+            if asked.count(one) > 1:
+                raise ValueError(f"comparison of {one[0]} with {one[1]} ({one[2]}) is given twice")
+        return comparisons
 
     @field_validator("bands")
     @classmethod
@@ -123,7 +158,12 @@ class Rule(_Part):
         return self.gate
 
     def canonical(self) -> dict[str, Any]:
-        """The rule as plain JSON data for hashing: names of bands and units are presentation."""
+        """The rule as plain JSON data for hashing: names of bands and units are presentation.
+
+        A rule without `comparisons` is what it was before there were any.
+        """
         data: dict[str, Any] = self.model_dump(mode="json", exclude={"unit"})
         data["bands"] = [band.at_least for band in self.bands]
+        if not self.comparisons:
+            del data["comparisons"]
         return data

@@ -97,7 +97,7 @@ def _parts(frame: Frame, width: int, room: _Room, arms: int) -> Iterator[Rendera
     if (more := len(frame.running) - room.running) > 0:
         yield Text(f"… and {more} more", style="dim")
     if frame.growth is not None and room.growth:
-        yield _growth(frame.growth)
+        yield growth_text(frame.growth)
     elif frame.growth is not None:
         yield Text("… growth (--once shows it)", style="dim")
     yield _alerts(frame, room.alerts, width)
@@ -271,8 +271,8 @@ def _usage(trial: RunningTrial) -> str:
     return f"{cpu}, {memory}"
 
 
-def _growth(growth: Growth) -> Text:
-    """The source's dashboard, as lines."""
+def growth_text(growth: Growth) -> Text:
+    """The source's dashboard of one trial, as lines."""
     from rich.text import Text
 
     of = "" if growth.max_epochs is None else f"/{growth.max_epochs}"

@@ -1,0 +1,1 @@
+"""The evaluation engine: many points on models that are loaded once."""

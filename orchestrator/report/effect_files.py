@@ -1,0 +1,101 @@
+"""Files of effects: figures, the matrix of every question, and their pictures."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from orchestrator.effects.effect import EffectTable, StudyEffects
+from orchestrator.report.effects import coalition_rows, effect_rows, effect_sections
+
+
+@dataclass(frozen=True)
+class EffectFiles:
+    """What was written; `pictures` are file names by what they show."""
+
+    files: tuple[Path, ...]
+    pictures: Mapping[str, str]
+
+
+def write_effects(effects: StudyEffects, folder: Path) -> EffectFiles:
+    """Writes effects.csv and effects.json; for each question its matrix as CSV and Parquet, a heat
+    map and a graph of interactions. Nothing for a study without effects.
+    """
+    from orchestrator.report.effect_pictures import plot_interactions, plot_matrix
+
+    tables = effects.tables()
+    if not tables:
+        return EffectFiles((), {})
+    data = json.dumps(effects.to_json(), indent=1, allow_nan=False, ensure_ascii=False)
+    files = [_csv(folder / "effects.csv", effect_rows(effects)), folder / "effects.json"]
+    files[-1].write_text(data + "\n", encoding="utf-8")
+    pictures: dict[str, str] = {}
+    for table in tables:
+        name = slug(table)
+        files += write_matrix(table, folder, f"matrix-{name}")
+        heat = plot_matrix(table, folder / f"matrix-{name}.png")
+        graph = plot_interactions(table, folder / f"interactions-{name}.png")
+        for what, path in ((f"every combination, {name}", heat), (f"interactions, {name}", graph)):
+            if path is not None:
+                files.append(path)
+                pictures[what] = path.name
+    return EffectFiles(tuple(files), pictures)
+
+
+def write_matrix(table: EffectTable, folder: Path, name: str) -> list[Path]:
+    """The coalitions of one table as CSV and Parquet; what was not measured is empty, or null."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    rows = coalition_rows(table)
+    if not rows:
+        return []
+    made = [_csv(folder / f"{name}.csv", rows), folder / f"{name}.parquet"]
+    flags = set(table.factors)
+    fields = [
+        pa.field(key, pa.string() if key == "on" else pa.bool_() if key in flags else pa.float64())
+        for key in rows[0]
+    ]
+    about = {"question": table.question, "about": table.about, "metric": table.metric}
+    schema = pa.schema(fields, metadata=about)
+    pq.write_table(pa.Table.from_pylist(rows, schema=schema), made[-1], compression="zstd")
+    return made
+
+
+def write_model(table: EffectTable, folder: Path) -> None:
+    """The effects of one model as removal-effects.csv, its matrix as CSV and Parquet, and a heat
+    map: what is kept with its run."""
+    from orchestrator.report.effect_pictures import plot_matrix
+
+    _csv(folder / "removal-effects.csv", effect_rows(StudyEffects(removal=(table,))))
+    write_matrix(table, folder, "removal-matrix")
+    plot_matrix(table, folder / "removal-matrix.png")
+
+
+def effects_markdown(effects: StudyEffects, title: str, pictures: Mapping[str, str]) -> str:
+    """The report of a study that states no rule: its effects alone."""
+    from orchestrator.report.sections import section_markdown
+
+    parts = [f"# {title}"]
+    parts += [p for one in effect_sections(effects, pictures) for p in section_markdown(one)]
+    return "\n\n".join(parts) + "\n"
+
+
+def slug(table: EffectTable) -> str:
+    """`causal-effect`, or `removal-cost-` and the arm whose models were switched."""
+    question = table.question.replace(" ", "-")
+    return f"{question}-{table.arm}" if table.arm else question
+
+
+def _csv(path: Path, rows: Sequence[Mapping[str, Any]]) -> Path:
+    text = io.StringIO()
+    writer = csv.DictWriter(text, list(rows[0]) if rows else [], lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    path.write_text(text.getvalue(), encoding="utf-8")
+    return path

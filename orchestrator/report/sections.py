@@ -1,0 +1,117 @@
+"""Tables and lines that a report shows beside its verdict, the same in every form."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from orchestrator.verdict.result import Verdict
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+MOST_SHOWN = 40
+"""Rows of a table in the terminal; the rest is in the files."""
+
+
+@dataclass(frozen=True)
+class ShownTable:
+    """A table as text. `numbers` are the columns that are aligned to the right."""
+
+    caption: str
+    head: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    numbers: frozenset[int] = frozenset()
+
+
+@dataclass(frozen=True)
+class Section:
+    """A part of a report: lines, tables, and pictures that lie beside it, by their text."""
+
+    title: str
+    lines: tuple[str, ...] = ()
+    tables: tuple[ShownTable, ...] = ()
+    pictures: tuple[tuple[str, str], ...] = field(default=())
+
+
+def comparison_sections(verdict: Verdict) -> tuple[Section, ...]:
+    """The comparisons that the rule states beside those with its comparator; none without any."""
+    if not verdict.comparisons:
+        return ()
+    count = len(verdict.comparisons)
+    how = f"{verdict.confidence * 100:g} % intervals"
+    how += f", simultaneous over {count} stated comparisons" if count > 1 else ""
+    lines = (f"Stated before the run; {how}.", *(one.sentence for one in verdict.comparisons))
+    return (Section("Stated comparisons", lines),)
+
+
+def section_markdown(section: Section) -> list[str]:
+    """The parts of a section, headline first."""
+    parts = [f"## {section.title}"]
+    parts += [f"- {line}" for line in section.lines]
+    for table in section.tables:
+        parts += [table.caption, _markdown_table(table)]
+    parts += [f"![{_safe(text)}]({name})" for text, name in section.pictures]
+    return parts
+
+
+def section_html(section: Section, folder: Path | None = None) -> str:
+    """The body of a section, without its headline; pictures from `folder` are part of the text, so
+    that a page stands alone."""
+    from base64 import b64encode
+    from html import escape
+
+    lines = "".join(f"<li>{escape(line)}</li>" for line in section.lines)
+    body = f"<ul>{lines}</ul>" if lines else ""
+    body += "".join(_html_table(table) for table in section.tables)
+    if folder is None:
+        return body
+    for text, name in section.pictures:
+        data = b64encode((folder / name).read_bytes()).decode()
+        body += (
+            f'<figure><img alt="{escape(text)}" src="data:image/png;base64,{data}">'
+            f"<figcaption>{escape(text)}</figcaption></figure>"
+        )
+    return body
+
+
+def section_rich(section: Section) -> list[RenderableType]:
+    """What the terminal shows of a section."""
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    parts: list[RenderableType] = [Text(section.title, style="bold")]
+    parts += [Text(f"- {line}", style="dim") for line in section.lines]
+    for shown in section.tables:
+        table = Table(
+            title=shown.caption, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False
+        )
+        for i, name in enumerate(shown.head):
+            table.add_column(
+                name, justify="right" if i in shown.numbers else "left", overflow="fold"
+            )
+        for row in shown.rows[:MOST_SHOWN]:
+            table.add_row(*map(Text, row))
+        parts.append(table)
+        if len(shown.rows) > MOST_SHOWN:
+            parts.append(Text(f"{len(shown.rows) - MOST_SHOWN} more rows are in the report."))
+    return parts
+
+
+def _markdown_table(table: ShownTable) -> str:
+    rule = tuple("---:" if i in table.numbers else "---" for i in range(len(table.head)))
+    lines: Sequence[Sequence[str]] = [table.head, rule, *table.rows]
+    return "\n".join("| " + " | ".join(map(_safe, line)) + " |" for line in lines)
+
+
+def _safe(text: str) -> str:
+    return " ".join(text.split()).replace("|", "\\|")
+
+
+def _html_table(table: ShownTable) -> str:
+    from orchestrator.report.html import table_html
+
+    return table_html(table.caption, table.head, table.rows, table.numbers)
