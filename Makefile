@@ -3,6 +3,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+# Tests run in so many processes: each starts a Ray of its own, and waits for it more than it computes.
+WORKERS ?= 2
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test lint types unit slow bench pictures constraints clean
@@ -37,11 +39,12 @@ types: $(STAMP)
 	$(BIN)/mypy
 
 unit: $(STAMP)
-	$(BIN)/python -m pytest -m "not slow and not lab and not bench" $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile -m "not slow and not lab and not bench" $(PYTEST_ARGS)
 
 slow: $(STAMP)  ## the tests that take minutes
 	@# pytest exits with 5 where there is none to run
-	$(BIN)/python -m pytest -m "(slow or lab) and not bench" $(PYTEST_ARGS) || [ $$? -eq 5 ]
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile -m "slow and not lab and not bench" $(PYTEST_ARGS) || [ $$? -eq 5 ]
+	$(BIN)/python -m pytest -m "lab and not bench" $(PYTEST_ARGS) || [ $$? -eq 5 ]
 
 bench: $(STAMP)  ## speed and memory, as ratios in one run
 	$(BIN)/python -m pytest -m bench tests/benchmarks -s $(PYTEST_ARGS)
