@@ -295,6 +295,8 @@ class CounterfactualMatrix(Contract, frozen=True, tag="counterfactual_matrix", k
     """Banzhaf value: mean with the slot less mean without it, over the others' states."""
     interaction_effects: dict[str, float | None] = {}
     shapley_values: dict[str, float | None] | None = None
+    note: str | None = None
+    """What it was measured on, where that is less than everything: so many examples, some slots."""
 
     def values(self) -> dict[str, float | None]:
         """The metric rows: ``shapley/…``, ``marginal/…``, ``interaction/…``."""

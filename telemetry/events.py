@@ -141,6 +141,11 @@ class Metrics(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="kind",
         msgspec.structs.force_setattr(self, "nonfinite", names)
 
 
+INTERVENTION = "intervention"
+"""The name of a `Trace` of what a trial undid or changed because training had broken; its `reason`
+says why, `data["done"]` what was done."""
+
+
 class Trace(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="kind", tag="trace"):
     """Tier 3: a dense record. May be thinned under pressure; what was thinned is counted."""
 

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import msgspec
+
+from telemetry.rowlog import Row
 
 ROWS_TAG = "orrery.rows"
 """Tag of a trial's run whose row log was made anew, and may have another value for a step."""
@@ -31,6 +34,10 @@ class StudyRun(msgspec.Struct, frozen=True, omit_defaults=True):
     ended_ms: int | None = None
     folder: str | None = None
     origin: str = ""
+    figures: dict[str, float | None] = {}
+    """What follows from all its trials, as `TrialEnd.figures`: None is "not estimated"."""
+    figures_ms: int = 0
+    """When the last of what they follow from was measured."""
 
     @property
     def key(self) -> str:
@@ -110,6 +117,16 @@ class TrialEnd(msgspec.Struct, frozen=True, omit_defaults=True):
         """What tells this end from another of the same trial, such as a second failure."""
         mark = f"{self.outcome}:{self.state}:{self.attempts}:{self.ended_ms}"
         return f"{mark}:{self.figures_ms}" if self.figures_ms else mark
+
+
+def figure_rows(figures: Mapping[str, float | None], measured_ms: int) -> list[Row]:
+    """Rows `final/…`, at the second in which the last of what they are made from was measured, so
+    that newer ones come after older ones; none of what is None."""
+    return [
+        Row(f"final/{key}", measured_ms // 1000, measured_ms, float(value))
+        for key, value in figures.items()
+        if value is not None
+    ]
 
 
 def flattened(nested: dict[str, Any], prefix: str = "") -> dict[str, str]:

@@ -23,6 +23,7 @@ from telemetry.contracts import (
     SlotSnapshot,
 )
 from telemetry.events import (
+    INTERVENTION,
     EpisodeContext,
     Event,
     Mark,
@@ -233,9 +234,10 @@ class TrainingAnalytics:
     # -- attribution ------------------------------------------------------------------------------
 
     def seed_contributions(self) -> dict[str, SeedContributionSummary]:
-        """By slot, from the newest matrix; without one, from the slots' own snapshots."""
+        """By slot, from the newest matrix; where it has no figures (an ablation has only cells),
+        from the slots' own snapshots."""
         matrix = self.matrix
-        if matrix is None:
+        if matrix is None or not (matrix.shapley_values or matrix.marginal_contributions):
             return {
                 slot: self._contribution(slot, seen.counterfactual_contribution, "removal")
                 for slot, seen in self.slots.items()
@@ -329,6 +331,10 @@ class TrainingAnalytics:
         else:
             reason, epoch = trace.reason or trace.name, None
         if reason == FORCED:  # research mode: no news
+            return
+        if isinstance(trace, Trace) and trace.name == INTERVENTION:
+            text = f"{reason} at step {step}: {trace.data.get('done', 'n/a')}"
+            self._health.alert("warning", INTERVENTION, text, step)
             return
         self.traces.append(TraceSeen(reason, epoch, step))
         where = f"from epoch {epoch}" if epoch is not None else f"at step {step}"

@@ -84,6 +84,20 @@ def joined(names: Iterable[str]) -> str:
     return _JOIN.join(names)
 
 
+def columns(factors: Sequence[str], taken: Collection[str]) -> dict[str, str]:
+    """The column of each factor in a table that has columns `taken` too: its name, or
+    ``factor NAME`` where that is one of them."""
+    used = {*taken, *factors}
+    found = {}
+    for name in factors:
+        column = name
+        while column in taken or (column != name and column in used):
+            column = f"factor {column}"
+        found[name] = column
+        used.add(column)
+    return found
+
+
 def coalition_of(on: Collection[str], factors: Sequence[str]) -> Coalition:
     """The coalition in which just these factors are on. Raises `CoalitionError` for others."""
     if strange := sorted(set(on) - set(factors)):

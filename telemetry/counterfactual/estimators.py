@@ -6,6 +6,7 @@ All of them are linear in the values, add up to the total and are exact for addi
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from itertools import combinations
 from math import comb
 from typing import TYPE_CHECKING
@@ -37,7 +38,7 @@ def shapley_weights(
         return _over_orders([order for draw in draws for order in draw.orders], place)
     mine = in_order([coalition for draw in draws for coalition in draw.coalitions])
     if estimator == "paired_regression":
-        weights, _ = paired_weights(mine)
+        weights, _ = paired_weights(tuple(mine))
     else:
         importance = _importance(draws, mine)
         order = 2 if estimator == "k_additive" else 1
@@ -47,10 +48,11 @@ def shapley_weights(
     return result
 
 
+@lru_cache(maxsize=8)
 def paired_weights(
-    coalitions: Sequence[Coalition],
+    coalitions: tuple[Coalition, ...],
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Weights of Shapley and of Banzhaf values, each ``[n, coalitions]`` (see `walsh`).
+    """Weights of Shapley and of Banzhaf values, each ``[n, coalitions]``, read-only (see `walsh`).
 
     Raises `CoalitionError` if the coalitions do not tell the factors apart.
     """
@@ -69,6 +71,7 @@ def paired_weights(
         weights = np.zeros((n, len(coalitions)))
         weights[:, there] += by_half / 2
         weights[:, back] -= by_half / 2
+        weights.flags.writeable = False
         spread.append(weights)
     return spread[0], spread[1]
 
@@ -127,7 +130,9 @@ def _least_squares(
     count, ends = terms.shape[1], terms[fixed]
     normal = (root * terms).T @ (root * terms)
     system = np.block([[normal, ends.T], [ends, np.zeros((2, 2))]])
-    right = np.vstack([(root**2 * terms).T, np.eye(len(states))[fixed]])
+    ends_only = np.zeros((2, len(states)))
+    ends_only[[0, 1], np.flatnonzero(fixed)] = 1
+    right = np.vstack([(root**2 * terms).T, ends_only])
     solved = np.linalg.lstsq(system, right, rcond=None)[0][:count]
     result: NDArray[np.float64] = 2 * solved[1 : n + 1]
     return result

@@ -23,6 +23,7 @@ from telemetry.counterfactual.coalitions import (
     CoalitionError,
     bits,
     check_factors,
+    columns,
     full,
     joined,
     named,
@@ -42,6 +43,8 @@ REGIME_POINTS = 0.5
 RECOVERING_SLOPE = 0.001
 """Interference that lessens by more points an epoch than this is recovering."""
 _NAMED = 8
+_TEXT = ("config", "on", "error")
+_NUMBERS = ("accuracy", "loss")
 
 
 class IncompleteMatrixError(ValueError):
@@ -177,12 +180,29 @@ class Matrix:
             marginal_contributions=_under("banzhaf", figures),
             interaction_effects=_under("interaction", figures),
             shapley_values=_under("shapley", figures),
+            note=self.note,
         )
 
     def rows(self) -> list[dict[str, Any]]:
-        """One plain row per coalition that was asked: ``config`` ("101"), ``on`` (its name), each
-        factor, ``accuracy``, ``loss``, ``error``, ``class/…``; None where not measured."""
-        return [_row(coalition, self.cells.get(coalition), self) for coalition in self.asked]
+        """One plain row per coalition that was asked; None where not measured.
+
+        ``config`` ("101"), ``on`` (its name), each factor (see `coalitions.columns`), ``accuracy``,
+        ``loss``, ``error``, ``class/…``.
+        """
+        flags = self._flags
+        return [
+            _row(on, self.cells.get(on), self.factors, flags, self._classes) for on in self.asked
+        ]
+
+    @cached_property
+    def _classes(self) -> list[str]:
+        return sorted({name for cell in self.cells.values() for name in cell.per_class or {}})
+
+    @cached_property
+    def _flags(self) -> tuple[str, ...]:
+        """The columns of the factors, in order."""
+        taken = (*_TEXT, *_NUMBERS, *(f"class/{name}" for name in self._classes))
+        return tuple(columns(self.factors, taken).values())
 
     def write_csv(self, path: Path) -> None:
         """The table; an empty field is a value that was not measured."""
@@ -198,12 +218,8 @@ class Matrix:
         import pyarrow.parquet as pq
 
         rows = self.rows()
-        text = {"config", "on", "error"}
-        kinds = {
-            name: pa.string() if name in text else pa.bool_() if name in self.factors else None
-            for name in rows[0]
-        }
-        fields = [pa.field(name, kind or pa.float64()) for name, kind in kinds.items()]
+        kinds = dict.fromkeys(_TEXT, pa.string()) | dict.fromkeys(self._flags, pa.bool_())
+        fields = [pa.field(name, kinds.get(name, pa.float64())) for name in rows[0]]
         schema = pa.schema(fields, metadata={"note": self.note} if self.note else None)
         pq.write_table(pa.Table.from_pylist(rows, schema=schema), path, compression="zstd")
 
@@ -276,13 +292,18 @@ def _result(coalition: Coalition, cell: Cell) -> CounterfactualResult:
     )
 
 
-def _row(coalition: Coalition, cell: Cell | None, matrix: Matrix) -> dict[str, Any]:
-    classes = sorted({name for each in matrix.cells.values() for name in each.per_class or {}})
+def _row(
+    coalition: Coalition,
+    cell: Cell | None,
+    factors: Sequence[str],
+    flags: Sequence[str],
+    classes: Sequence[str],
+) -> dict[str, Any]:
     found = cell or Cell(None)
     return {
         "config": bits(coalition),
-        "on": named(coalition, matrix.factors),
-        **dict(zip(matrix.factors, coalition, strict=True)),
+        "on": named(coalition, factors),
+        **dict(zip(flags, coalition, strict=True)),
         "accuracy": found.accuracy,
         "loss": found.loss,
         "error": found.error if cell is not None else "missing",

@@ -17,6 +17,7 @@ from telemetry.counterfactual import coalitions as coalitions_
 from telemetry.counterfactual.coalitions import MOST_FULL, Coalition, CoalitionError, in_order
 from telemetry.counterfactual.drawing import Sampled, drawn, least_budget
 from telemetry.counterfactual.sampling import Sample, SamplingError
+from telemetry.counterfactual.walsh import MOST_PAIRS, MOST_TRANSFORMED
 from telemetry.counterfactual.weights import MOST_ORDER, Figures, exact_figures
 
 if TYPE_CHECKING:
@@ -145,7 +146,14 @@ def plan_coalitions(
 
 
 def _sampled(n: int, budget: int, estimator: Sampled, draws: int, seed: int) -> CoalitionPlan:
-    """A plan whose every draw gives an estimate. Raises `CoalitionError` with the least budget."""
+    """A plan whose every draw gives an estimate. Raises `CoalitionError` with the least budget, or
+    the largest."""
+    if estimator == "paired_regression" and n > MOST_TRANSFORMED and budget > 2 * MOST_PAIRS:
+        raise CoalitionError(
+            f"a budget of {budget:,} coalitions of {n} factors is more than {estimator} can solve "
+            f"for: at most {2 * MOST_PAIRS:,} beyond {MOST_TRANSFORMED} factors; or take the "
+            "estimator permutation"
+        )
     parts = drawn(estimator, n, budget, draws, seed)
     coalitions = in_order([coalition for draw in parts for coalition in draw.coalitions])
     sample = Sample(n, estimator, coalitions, parts)

@@ -4,9 +4,10 @@ The error has two sources of evidence. *Regression*: what an additive game leave
 differences of complements gives the size of the rest, s; if the rest were random, alike and
 independent, an estimate with weights w would be off by s times the length of w - e, where e are the
 exact weights over all coalitions, and estimate -+ t s |w - e| would cover exactly. Games smoother
-than that are covered more often. (Banzhaf values of a game that jumps at a threshold are covered
-less often, down to 76 %: see docs/counterfactuals.md.) *Draws*: how far the independent draws lie
-apart. The larger of the two is the standard error.
+than that are covered more often. Banzhaf values rest on the middle, where a game that jumps at a
+threshold has all its change: there s is the largest residual instead of the usual one (with which
+such games were covered in 75 % at n = 10). *Draws*: how far the independent draws lie apart. The
+larger of the two is the standard error.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from typing import TYPE_CHECKING
 from telemetry.counterfactual.coalitions import Coalition, CoalitionError, as_array, check_factors
 from telemetry.counterfactual.drawing import Draw, Sampled, complement
 from telemetry.counterfactual.estimators import paired_places, paired_weights, shapley_weights
-from telemetry.counterfactual.walsh import remainder
+from telemetry.counterfactual.walsh import Remainder
 from telemetry.counterfactual.weights import Figure, Figures, Kind, others_weights, weights_of
 
 if TYPE_CHECKING:
@@ -34,6 +35,8 @@ SMOOTH_REMAINDER = 3e-5
 62 + 10 tanh(single N(.1, .05) + pairs N(0, .01) + triples N(0, .005)), n = 8 to 12."""
 _BALANCED = 1e-6
 """Weights of a figure add up to 0; a system that could not be solved has others."""
+_LEAST_KEPT = 0.05
+"""Of a residual's variance: where a fit leaves less of it, the residual tells little."""
 _ESTIMATED: tuple[Kind, ...] = ("shapley", "banzhaf")
 
 
@@ -102,7 +105,13 @@ class Sample:
         return as_array(self.coalitions, self.n)
 
     def check(self) -> None:
-        """Raises `CoalitionError` if a draw does not determine the Shapley values."""
+        """Raises `CoalitionError` if a draw does not determine the Shapley values.
+
+        A paired draw always does: it holds none and each alone. What is solved for it is left to
+        those who have values.
+        """
+        if self.estimator == "paired_regression":
+            return
         for weights in (self._shapley, *self._shapley_by_draw):
             if not abs(weights.sum(axis=1)).max() < _BALANCED:
                 raise CoalitionError("its draws do not determine the Shapley values")
@@ -137,7 +146,9 @@ class Sample:
                 f"got shape {given.shape} with {int((~np.isfinite(given)).sum())} not finite"
             )
         figures = self.figures(factors, order)
-        regression = self._remaining_sd(given) * self._lengths(figures, order)
+        usual, largest = self._remaining(given)
+        wild = np.array([figure.kind == "banzhaf" for figure in figures.figures])
+        regression = np.where(wild, largest, usual) * self._lengths(figures, order)
         between = np.zeros(len(figures.figures))
         apart = self._between_draws(given)
         between[[figure.kind == "shapley" for figure in figures.figures]] = apart
@@ -160,11 +171,11 @@ class Sample:
 
         halves, there, _ = paired_places(self.coalitions)
         weights = 2 * self._shapley[:, there]
-        between, towards, own = remainder(as_array(halves, self.n))
-        crossed = (weights * towards).sum(axis=1)
-        squares = ((weights @ between) * weights).sum(axis=1)
+        rest = Remainder(as_array(halves, self.n))
+        crossed = (weights * rest.towards).sum(axis=1)
+        squares = (rest.times(weights.T).T * weights).sum(axis=1)
         scale = SMOOTH_REMAINDER * comb(self.n, 3)
-        return sqrt(max(0.0, scale * float(np.mean(own - 2 * crossed + squares))))
+        return sqrt(max(0.0, scale * float(np.mean(rest.own - 2 * crossed + squares))))
 
     def _figure_sets(self, order: int) -> list[tuple[Kind, tuple[int, ...]]]:
         """What can be told: Shapley and Banzhaf values as estimates, and whatever is there."""
@@ -208,15 +219,19 @@ class Sample:
             lengths[i] = sqrt(2 * (float(off @ off) + elsewhere))
         return lengths
 
-    def _remaining_sd(self, values: NDArray[np.float64]) -> float:
-        """Root mean square of what an additive game leaves of the half differences."""
+    def _remaining(self, values: NDArray[np.float64]) -> tuple[float, float]:
+        """What an additive game leaves of the half differences: the root mean square, and the
+        largest, each residual over what its leverage leaves of it."""
         import numpy as np
 
         halves, there, back = paired_places(self.coalitions)
         signs = np.where(as_array(halves, self.n), 1.0, -1.0)
         half = (values[there] - values[back]) / 2
-        fitted = signs @ np.linalg.lstsq(signs, half, rcond=None)[0]
-        return sqrt(float(np.sum((half - fitted) ** 2)) / (len(halves) - self.n))
+        basis, _ = np.linalg.qr(signs)
+        squares = (half - basis @ (basis.T @ half)) ** 2
+        usual = sqrt(float(squares.sum()) / (len(halves) - self.n))
+        kept = np.maximum(1.0 - (basis**2).sum(axis=1), _LEAST_KEPT)
+        return usual, max(usual, sqrt(float((squares / kept).max())))
 
     def _between_draws(self, values: NDArray[np.float64]) -> float:
         """Standard error of the mean of the draws, pooled over factors, that add up to a total."""

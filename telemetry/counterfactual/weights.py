@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import combinations
-from math import comb, factorial
+from math import comb, factorial, sqrt
 from typing import TYPE_CHECKING, Literal, get_args
 
 from telemetry.counterfactual.coalitions import (
@@ -75,7 +75,7 @@ class Figures:
         """``[figures, …]`` from ``[coalitions, …]``: one value, or one by example, per coalition.
 
         Raises `ValueError` if the values are not as many as the coalitions. NaN is passed on only
-        to figures in which it takes part.
+        to figures in which it takes part. What rounding alone makes differ from 0 is 0.
         """
         import numpy as np
 
@@ -86,7 +86,7 @@ class Figures:
                 "axis is the coalition"
             )
         if np.isfinite(given).all():
-            return self.weights @ given
+            return _rounded(self.weights, given)
         return np.stack([_sum(row, given) for row in self.weights])
 
     def only(self, *kinds: Kind) -> Figures:
@@ -112,8 +112,17 @@ class Figures:
 def _sum(row: NDArray[np.float64], values: NDArray[np.float64]) -> NDArray[np.float64]:
     """Weighted sum over the coalitions of weight other than 0."""
     used = row != 0
-    result: NDArray[np.float64] = row[used] @ values[used]
-    return result
+    return _rounded(row[used], values[used])
+
+
+def _rounded(weights: NDArray[np.float64], values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Weighted sums; one that is within its own rounding of 0 is 0, so that a factor that changes
+    nothing is worth just that."""
+    import numpy as np
+
+    result = np.asarray(weights @ values)
+    rounding = 4 * np.finfo(np.float64).eps * sqrt(max(1, values.shape[0]))
+    return np.where(np.abs(result) <= rounding * (np.abs(weights) @ np.abs(values)), 0.0, result)
 
 
 def exact_figures(factors: Sequence[str], order: int = MOST_ORDER) -> Figures:

@@ -12,7 +12,7 @@ from telemetry.anomalies import FORCED
 from telemetry.contracts import BatchMetrics, DenseTrace, GateEvaluationTrace
 from telemetry.dense.trigger import kind_of
 from telemetry.dense.window import BATCHES_BEFORE
-from telemetry.events import Event, Trace
+from telemetry.events import INTERVENTION, Event, Trace
 from telemetry.nonfinite import name_of
 
 LEAST_USUAL = 4
@@ -48,7 +48,8 @@ class Cause:
     """One trigger of one rank. `batches`: how many the dense traces hold of it, 0 if none.
 
     `first`: what changed first, all that did at the same step; None if too little was recorded.
-    `gate`: why a gate held, where that is what fired.
+    `gate`: why a gate held, where that is what fired. `done`: what the trial itself did about it,
+    of an intervention; no dense trace stands behind one.
     """
 
     attempt: int
@@ -58,6 +59,7 @@ class Cause:
     batches: int
     first: Sequence[Change] | None
     gate: str | None = None
+    done: str | None = None
 
     def to_json(self) -> dict[str, Any]:
         first = None if self.first is None else [change.to_json() for change in self.first]
@@ -66,6 +68,8 @@ class Cause:
     def text(self) -> str:
         lines = f"attempt {self.attempt}, rank {self.rank}, step {self.step}: {self.reason}"
         lines += "" if self.gate is None else f" ({self.gate})"
+        if self.done is not None:
+            return f"{lines}; {self.done}"
         if not self.batches:
             return f"{lines}; its process ended before the trace was written"
         if self.first is None:
@@ -82,8 +86,9 @@ def root_causes(events: Iterable[Event]) -> list[Cause]:
 
     Takes the events of each rank in the order of their sequence numbers, and keeps no more of its
     batches than a trigger looks back on. A window whose process was killed left no trace but word
-    that it had opened: it is named too.
+    that it had opened: it is named too. So is what a trial did by itself (an intervention).
     """
+    interventions: list[Cause] = []
     known: dict[tuple[int, int], dict[int, BatchMetrics]] = {}
     causes: dict[tuple[int, int, int], Cause] = {}
     for event in events:
@@ -96,11 +101,17 @@ def root_causes(events: Iterable[Event]) -> list[Cause]:
                 causes[place] = _told(causes.get(place), payload, place, batches.values())
             for step in sorted(batches)[: -BATCHES_BEFORE - 1]:
                 del batches[step]
-        elif isinstance(payload, Trace) and _opens_window(payload) and event.step is not None:
+        elif not isinstance(payload, Trace) or event.step is None:
+            continue
+        elif payload.name == INTERVENTION:
+            done = str(payload.data.get("done", "what was done is not told"))
+            interventions.append(Cause(*rank, payload.reason, event.step, 0, None, done=done))
+        elif _opens_window(payload):
             first = first_changes(batches.values(), event.step)
             cause = Cause(*rank, payload.reason, event.step, 0, first)
             causes.setdefault((*rank, event.step), cause)
-    return [causes[place] for place in sorted(causes)]
+    found = [*causes.values(), *interventions]
+    return sorted(found, key=lambda cause: (cause.attempt, cause.rank, cause.step))
 
 
 def _told(

@@ -44,6 +44,7 @@ class StudyFile(msgspec.Struct, frozen=True, kw_only=True):
     params: dict[str, str]
     started_ms: int | None = None
     ended_ms: int | None = None
+    figures: dict[str, float | None] = {}
     v: int = FORM_VERSION
 
 
@@ -150,6 +151,7 @@ class FolderSink(ABC):
                 params=flattened(study.params),
                 started_ms=study.started_ms,
                 ended_ms=study.ended_ms,
+                figures=study.figures,
             )
             self._write(path, told)
             return told.run

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from telemetry.rowlog import Row
-from telemetry.runs import ROWS_TAG, StudyRun, TrialEnd, TrialRun, flattened
+from telemetry.runs import ROWS_TAG, StudyRun, TrialEnd, TrialRun, figure_rows, flattened
 from telemetry.sinks import mlflow_names as names
 from telemetry.sinks.mlflow_store import MlflowStore, translated
 from telemetry.sinks.protocol import RunGoneError
@@ -184,7 +184,8 @@ class MlflowSink:
         parent = self._study(study).parent
         try:
             with translated():
-                self._log(parent, (), flattened(study.params), names.study_tags(study))
+                rows = figure_rows(study.figures, study.figures_ms)
+                self._log(parent, rows, flattened(study.params), names.study_tags(study))
                 self._tell_state(parent, study)
         except RunGoneError:
             del self._studies[study.key]

@@ -23,7 +23,7 @@ import msgspec
 
 from telemetry.filesystem import locked, replace
 from telemetry.rowlog import Row
-from telemetry.runs import StudyRun, TrialEnd, TrialRun, flattened
+from telemetry.runs import StudyRun, TrialEnd, TrialRun, figure_rows, flattened
 from telemetry.sinks import wandb_files
 from telemetry.sinks.mlflow_names import trial_tags
 from telemetry.sinks.protocol import RunGoneError, SinkError, SinkUnavailableError
@@ -96,10 +96,13 @@ class WandbSink:
     def write_study(self, study: StudyRun) -> str:
         """As `Sink.write_study`."""
         run_id = _run_id(study)
-        mark = _mark([study.tags, study.params, study.note], study.state)
+        figures = {row.key: row.value for row in figure_rows(study.figures, study.figures_ms)}
+        told = [study.tags, study.params, study.note, *([figures] if figures else [])]
+        mark = _mark(told, study.state)
         if self._mark(run_id) != mark or not self._is_there(run_id):
             with _translated():
                 run = self._study_run(study)
+                run.summary.update(figures)
                 _finish(run, study.state)
                 self._note(run_id, mark)
                 if self.offline:

@@ -153,6 +153,13 @@ def test_without_shapley_values_the_marginals_stand_and_are_named_so() -> None:
     assert (one.params, one.efficiency, one.blueprint) == (None, None, None)
 
 
+def test_of_an_ablation_the_slots_removal_cost_stands() -> None:
+    matrix = CounterfactualMatrix(epoch=1, slots=["early"])  # its cells give no figures
+    seen = slot("early", "norm", 100, counterfactual_contribution=2.0)
+    (one,) = fed(seen, matrix).seed_contributions().values()
+    assert (one.contribution, one.method) == (2.0, "removal")
+
+
 def test_without_a_matrix_a_slots_removal_cost_stands_and_is_named_so() -> None:
     found = fed(slot("mid", "norm", 0, counterfactual_contribution=2.0), SLOTS[0])
     (one,) = found.seed_contributions().values()

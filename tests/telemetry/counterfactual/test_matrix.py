@@ -14,6 +14,7 @@ from telemetry.counterfactual import (
     CoalitionError,
     IncompleteMatrixError,
     Matrix,
+    full,
     plan_coalitions,
     regime,
     slope_of,
@@ -152,3 +153,21 @@ def test_files_tell_what_was_not_measured_from_zero(tmp_path: Path) -> None:
     assert stored.schema.metadata[b"note"] == b"512 of 1,797 examples"
     assert stored.column("accuracy").to_pylist() == [0.0, *list(TABLE.values())[1:7], None]
     assert stored.column("late").to_pylist() == [False, True] * 4
+
+
+def test_a_factor_named_like_a_column_keeps_its_own(tmp_path: Path) -> None:
+    import pyarrow.parquet as pq
+
+    factors = ("error", "accuracy", "factor error")
+    table = Matrix.of(factors, dict.fromkeys(full(3), 60.0))
+    table.write_parquet(tmp_path / "table.parquet")
+    last = pq.read_table(tmp_path / "table.parquet").to_pylist()[4]
+    assert last["on"] == "error"
+    assert last["factor factor error"] is True
+    assert (last["factor accuracy"], last["factor error"]) == (False, False)
+    assert (last["accuracy"], last["error"]) == (60.0, None)
+
+
+def test_the_largest_full_table_is_written_in_one_pass() -> None:
+    table = Matrix.of(tuple(f"x{i}" for i in range(14)), dict.fromkeys(full(14), 60.0))
+    assert len(table.rows()) == 2**14  # quadratic, this would take minutes

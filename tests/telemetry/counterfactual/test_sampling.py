@@ -164,6 +164,10 @@ def test_the_stated_error_covers(name: str) -> None:
     assert covered(name, 8, 40, games=40) >= 0.93
 
 
+def test_banzhaf_values_are_covered_also_where_a_game_jumps() -> None:
+    assert covered("threshold", 8, 80, games=40, kind="banzhaf") >= 0.93
+
+
 def test_without_any_structure_the_stated_error_covers_as_often_as_it_says() -> None:
     """The model behind the error holds to the letter here, so more would be wrong too."""
     assert 0.92 <= covered("random", 8, 60, games=80) <= 0.98

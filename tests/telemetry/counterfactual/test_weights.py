@@ -141,3 +141,18 @@ def test_few_factors_have_the_figures_that_exist(n: int) -> None:
     assert {f.kind for f in figures.figures} == (
         {"total", "shapley", "banzhaf", "removal_cost"} if n else set()
     )
+
+
+@pytest.mark.parametrize("n", [3, 6, 10])
+def test_a_factor_that_changes_nothing_is_worth_exactly_0(n: int) -> None:
+    """Not 3e-15: its cells are equal, so only the sum's rounding differs from 0."""
+    from telemetry.counterfactual import exact_figures, full
+
+    values = {on: 60 + 0.1 * i / 7 for i, on in enumerate(full(n - 1))}
+    table = [values[on[:-1]] for on in full(n)]
+    figures = exact_figures(tuple(f"x{i}" for i in range(n)), 2)
+    found = figures.named(table)
+    null = {name: value for name, value in found.items() if f"x{n - 1}" in name}
+    assert len(null) >= 3
+    assert set(null.values()) == {0.0}
+    assert found["shapley/x0"] != 0.0

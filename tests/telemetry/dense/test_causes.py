@@ -13,7 +13,7 @@ from telemetry import Emitter, Event, archive_events, spool_path
 from telemetry.contracts import BatchMetrics, DenseTrace, GateEvaluationTrace
 from telemetry.dense import DenseRecorder, Mode
 from telemetry.dense.causes import first_changes, root_causes
-from telemetry.events import VERSION
+from telemetry.events import INTERVENTION, VERSION
 from telemetry.parquet import events_in_order
 
 
@@ -131,6 +131,21 @@ def test_a_gate_that_held_says_why(tmp_path: Path) -> None:
     (cause,) = root_causes(events(tmp_path))
     assert cause.gate == "gate G5 of mid: 0.3 < 1"
     assert "step 7: gate_failure:mid (gate G5 of mid: 0.3 < 1)" in cause.text()
+
+
+def test_what_the_trial_itself_undid_is_named(tmp_path: Path) -> None:
+    emitter = Emitter(spool_path(tmp_path / "attempt-0000", 0), trial="4c54", attempt=0, rank=0)
+    for step, epoch in ((12, 3), (8, 2)):
+        reason = f"governor: nonfinite in epoch {epoch}"
+        done = {"done": f"epoch {epoch} was undone"}
+        emitter.trace(INTERVENTION, done, step=step, reason=reason)
+    emitter.close()
+    causes = root_causes(events(tmp_path))
+    assert [cause.step for cause in causes] == [8, 12]
+    assert causes[0].text() == (
+        "attempt 0, rank 0, step 8: governor: nonfinite in epoch 2; epoch 2 was undone"
+    )
+    assert json.loads(json.dumps(causes[0].to_json()))["done"] == "epoch 2 was undone"
 
 
 def traces(count: int) -> Iterator[Event]:
