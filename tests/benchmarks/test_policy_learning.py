@@ -1,7 +1,7 @@
 """Does the learned policy learn? Its return over training on the digits, five seeds.
 
-The setting is that of the shipped study policy-comparison. What is held is the rise, with its
-interval over the seeds; the time is told.
+Setting and seeds are those of the shipped study policy-comparison. What is held is the rise, with
+its interval over the seeds; the time is told.
 """
 
 from __future__ import annotations
@@ -25,7 +25,6 @@ from workloads.morphogenesis.workload import Morphogenesis
 from workloads.training.process import deterministic_process
 
 STUDY = Path(__file__).parents[2] / "workloads/morphogenesis/studies/policy-comparison.yaml"
-SEEDS = 5
 
 
 def trained(config: MorphogenesisConfig, seed: int) -> tuple[Learned, float]:
@@ -38,10 +37,11 @@ def trained(config: MorphogenesisConfig, seed: int) -> tuple[Learned, float]:
 
 
 def test_the_return_rises_over_training_on_the_digits() -> None:
-    base = yaml.safe_load(STUDY.read_text())["base"]
+    file = yaml.safe_load(STUDY.read_text())
+    base, seeds = file["base"], file["seeds"]
     config = Morphogenesis().resolve(MorphogenesisConfig(**{**base, "policy": "learned"}))
     with deterministic_process(config.threads):
-        runs = [trained(config, seed) for seed in range(SEEDS)]
+        runs = [trained(config, seed) for seed in seeds]
     returns = [policy.returns for policy, _ in runs]
     found = gain(returns)
     assert found is not None
@@ -49,7 +49,7 @@ def test_the_return_rises_over_training_on_the_digits() -> None:
     tell(
         "policy-learning",
         {
-            "seeds": SEEDS,
+            "seeds": len(seeds),
             "episodes": sum(map(len, returns[0])),
             "return_by_update": [
                 fmean(fmean(seed[update]) for seed in returns) for update in range(len(returns[0]))

@@ -52,7 +52,8 @@ def switched_parts(config: AblationConfig) -> tuple[Part, ...]:
             names = [each.name for each in valid]
             raise InputError(
                 f"which: the model has no {name} to switch ({config.units}: {names[0]} to "
-                f"{names[-1]}); {did_you_mean(name, names)}"
+                f"{names[-1]}); {did_you_mean(name, names)}. 'which' may be of the study or its "
+                "preset: -s which=null gives every part a switch"
             )
     twice = sorted({each.name for each in found if found.count(each) > 1})
     if twice:

@@ -1,7 +1,8 @@
 """What a trial's checkpoint holds, and how it is read again.
 
 `state.safetensors` has the parameters (`model/...`), the optimizers' moments (`moments/...`) and,
-where training was suspicious, the last good ones of both (`good/model/...`, `good/moments/...`).
+within an epoch or where training was suspicious, the last good ones of both (`good/model/...`,
+`good/moments/...`).
 `episode.json` has all the rest but for what the policies keep in files of their own. Nothing in it
 tells how many ranks made it.
 """
@@ -35,7 +36,7 @@ def write_episode(folder: Path, episode: Episode, progress: Mapping[str, Any]) -
         **_under(MOMENTS, episode.optimizers.tensors()),
     }
     state: dict[str, Any] = {"episode": episode.to_state(), "progress": dict(progress)}
-    if episode.governor.suspicious:  # else the state is itself the good one
+    if episode.within_epoch or episode.governor.suspicious:  # else the state is itself the good one
         good = episode.good
         tensors |= _under(f"{GOOD}{MODEL}", good.tensors) | _under(f"{GOOD}{MOMENTS}", good.moments)
         state["good_seeds"] = dict(good.seeds)

@@ -43,11 +43,12 @@ class LearnedSettings(BaseModel):
 class MorphogenesisConfig(WorkloadConfig):
     """A host that grows seeds in its slots under a policy; the defaults are the origin's."""
 
+    threads: int = Field(1, ge=1)
     data: Annotated[str, Input("data")] = "sklearn:digits"
     """`sklearn:digits` (8 x 8 images, ships with scikit-learn), a folder of CIFAR-10 Parquet files,
     or, for the GPT host, text as for the other workloads."""
     host: Literal["cnn", "gpt"] = "cnn"
-    slots: dict[str, SlotSettings | None] = {}
+    slots: dict[str, SlotSettings | None] = Field({})
     """By slot: early, mid, late (of a host with more slots: slot0, slot1, ...). None: as if absent.
     """
     policy: PolicyName = "heuristic"
@@ -63,10 +64,10 @@ class MorphogenesisConfig(WorkloadConfig):
     eval_samples: int | None = Field(None, ge=10)
     """Examples of the validation and the test split, each; None: all. Validation steers growth, so
     it is in the identity."""
-    epochs: int = Field(25, ge=1)
-    batch_size: int = Field(64, ge=1)
+    epochs: int = Field(25, ge=1, le=100_000)
+    batch_size: int = Field(64, ge=1, le=65_536)
     """Examples per optimizer step, over all ranks."""
-    eval_batch_size: int = Field(256, ge=1)
+    eval_batch_size: int = Field(256, ge=1, le=65_536)
     learning_rate: float = Field(2e-3, gt=0)
     seed_learning_rate: float = Field(2e-3, gt=0)
     weight_decay: float = Field(0.0, ge=0)
@@ -74,12 +75,12 @@ class MorphogenesisConfig(WorkloadConfig):
 
     blocks: int = Field(3, ge=1, le=16)
     """Blocks of the CNN host, each followed by a slot; 3 are named early, mid, late."""
-    channels: int = Field(8, ge=1)
+    channels: int = Field(8, ge=1, le=1024)
     """Of the first block; each of the first three blocks doubles them."""
-    layers: int = Field(6, ge=1)
-    width: int = Field(384, ge=8)
-    heads: int = Field(6, ge=1)
-    context: int = Field(128, ge=8)
+    layers: int = Field(6, ge=1, le=128)
+    width: int = Field(384, ge=8, le=16_384)
+    heads: int = Field(6, ge=1, le=256)
+    context: int = Field(128, ge=8, le=65_536)
     """Of the GPT host: layers, model width, attention heads, tokens."""
 
     training_share: float = Field(0.2, gt=0, le=1)
@@ -91,7 +92,15 @@ class MorphogenesisConfig(WorkloadConfig):
     learned: LearnedSettings | None = None
     """Of the policy `learned`; filled in by default, left out for the others."""
 
+    checkpoint_steps: Annotated[int, Observed()] = Field(500, ge=0)
+    """A checkpoint within an epoch every so many optimizer steps, beside the one after each epoch;
+    0: only where the trial is about to be stopped."""
     counterfactual: Annotated[CounterfactualMode, Observed(while_training=True)] = "auto"
     """Which coalitions of the live seeds are measured each epoch: `ablation` all-on, each-off and
     all-off; `auto` every one for at most 6 seeds, else as `ablation`; `full` every one up to 12.
     What steers growth (each-off) is measured in any case where something is blended in."""
+    matrix_examples: Annotated[int | None, Observed(while_training=True)] = Field(None, ge=1)
+    """Validation examples that these coalitions are measured on, the first ones; None: all. What
+    steers growth is measured on all of them whatever this says."""
+    matrix_slots: Annotated[tuple[str, ...] | None, Observed(while_training=True)] = None
+    """Slots that these coalitions switch, the others staying as they are; None: all."""

@@ -6,7 +6,7 @@ of coalitions is for looking at: how much of it is measured changes no number of
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -36,8 +36,8 @@ class EpochMeasured:
     Attributes:
         accuracy: of the network as it is, percent; `loss` in nats. None: not finite.
         contributions: by slot whose seed is blended in: accuracy with it less accuracy without.
-        matrix: the coalitions of the live seeds; None where there is no seed or it was not asked
-            for.
+        matrix: the coalitions of the live seeds, or of what was asked for of them; None where
+            there is none.
         per_class: accuracy by class, percent; None where it was not asked for.
     """
 
@@ -55,38 +55,53 @@ def measure_epoch(
     *,
     epoch: int,
     mode: CounterfactualMode = "off",
+    examples: int | None = None,
+    switched: Sequence[str] | None = None,
     class_names: Sequence[str] = (),
     accelerator: Accelerator | None = None,
 ) -> EpochMeasured:
-    """Accuracy, contributions and matrix in one pass over the split; all ranks call it.
+    """Accuracy, contributions and matrix, in one pass where all is of all; all ranks call it.
 
-    `class_names`: give them to have accuracies by class.
+    The matrix is of the first `examples` (None: all) and of the slots `switched` (None: all); the
+    other seeds in it stay as they are. `class_names`: give them to have accuracies by class.
     """
     slots = host.slots
     names = tuple(slots)
     live = tuple(name for name, slot in slots.items() if slot.active)
     blended = tuple(name for name in live if slots[name].alpha > 0)
-    asked = _asked(len(live), mode)
-    everything = _within(live, (True,) * len(live), names)
-    wanted = [everything]
-    wanted += [_without(name, everything, names) for name in blended]
-    wanted += [_within(live, coalition, names) for coalition in asked]
-    wanted = list(dict.fromkeys(wanted))
-    found = dict(zip(wanted, measure(host, wanted, split, batch_size, accelerator), strict=True))
+    looked_at = tuple(name for name in live if switched is None or name in switched)
+    shown = split.head(examples)
+    everything = tuple(name in live for name in names)
+    steering = [everything, *(_without(name, everything, names) for name in blended)]
+    asked = {
+        coalition: _turned(everything, looked_at, coalition, names)
+        for coalition in _asked(len(looked_at), mode)
+    }
+
+    def measured(wanted: Iterable[Coalition], on: Split) -> dict[Coalition, CoalitionScores]:
+        each = list(dict.fromkeys(wanted))
+        return dict(zip(each, measure(host, each, on, batch_size, accelerator), strict=True))
+
+    if len(shown) == len(split):
+        found = looks = measured([*steering, *asked.values()], split)
+    else:
+        found, looks = measured(steering, split), measured(asked.values(), shown)
     whole = found[everything]
     accuracy = mean(whole.scores)
     classes = split.targets.cpu().numpy() if class_names else None
     cells = {
         coalition: _cell(
-            found[_within(live, coalition, names)],
+            looks[of_all],
             {
                 name: slots[name].alpha if on else 0.0
-                for name, on in zip(live, coalition, strict=True)
+                for name, on in zip(names, of_all, strict=True)
+                if name in live
             },
-            _by_class(found[_within(live, coalition, names)].scores, classes, class_names),
+            _by_class(looks[of_all].scores, classes, class_names),
         )
-        for coalition in asked
+        for coalition, of_all in asked.items()
     }
+    note = _note(len(shown), len(split), [name for name in live if name not in looked_at])
     return EpochMeasured(
         accuracy=accuracy,
         loss=mean(whole.losses),
@@ -94,7 +109,7 @@ def measure_epoch(
             name: _difference(accuracy, mean(found[_without(name, everything, names)].scores))
             for name in blended
         },
-        matrix=_contract(live, cells, epoch) if asked and live else None,
+        matrix=_contract(looked_at, cells, epoch, note) if asked and looked_at else None,
         per_class=_by_class(whole.scores, classes, class_names),
     )
 
@@ -107,10 +122,22 @@ def _asked(live: int, mode: CounterfactualMode) -> tuple[Coalition, ...]:
     return full(live) if 2**live <= most else ablation(live)
 
 
-def _within(live: Sequence[str], coalition: Coalition, names: Sequence[str]) -> Coalition:
-    """A coalition of the live seeds as one of all named slots; empty ones are off."""
-    on = {name for name, state in zip(live, coalition, strict=True) if state}
-    return tuple(name in on for name in names)
+def _turned(
+    everything: Coalition, some: Sequence[str], coalition: Coalition, names: Sequence[str]
+) -> Coalition:
+    """A coalition of some slots as one of all; the others stay as in `everything`."""
+    states = dict(zip(names, everything, strict=True)) | dict(zip(some, coalition, strict=True))
+    return tuple(states.values())
+
+
+def _note(shown: int, there: int, left_on: Sequence[str]) -> str | None:
+    """What a matrix was measured on, where that is less than everything."""
+    parts = []
+    if shown < there:
+        parts.append(f"the first {shown} of {there} validation examples")
+    if left_on:
+        parts.append(f"{', '.join(left_on)} left on")
+    return "; ".join(parts) or None
 
 
 def _without(name: str, coalition: Coalition, names: Sequence[str]) -> Coalition:
@@ -126,11 +153,11 @@ def _cell(
 
 
 def _contract(
-    live: tuple[str, ...], cells: Mapping[Coalition, Cell], epoch: int
+    slots: tuple[str, ...], cells: Mapping[Coalition, Cell], epoch: int, note: str | None
 ) -> CounterfactualMatrix:
     """Figures only of a complete matrix: of an ablation just its cells."""
-    if len(cells) == 2 ** len(live):
-        return Matrix(live, cells).to_contract(epoch)
+    if len(cells) == 2 ** len(slots):
+        return Matrix(slots, cells, note=note).to_contract(epoch)
     configs = [
         CounterfactualResult(
             config=list(coalition),
@@ -141,7 +168,7 @@ def _contract(
         )
         for coalition, cell in cells.items()
     ]
-    return CounterfactualMatrix(epoch=epoch, slots=list(live), configs=configs)
+    return CounterfactualMatrix(epoch=epoch, slots=list(slots), configs=configs, note=note)
 
 
 def _by_class(
@@ -152,7 +179,7 @@ def _by_class(
     if classes is None:
         return None
     return {
-        name: None if scores is None else mean(scores[classes == number])
+        name: None if scores is None else mean(scores[classes[: len(scores)] == number])
         for number, name in enumerate(names)
     }
 

@@ -6,7 +6,7 @@ the governor's word; one step of every seed's life. All ranks of a trial run the
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from accelerate import Accelerator
 
 DEFAULT_BLEND: Blend = "sigmoid"
+_Tensors = Mapping[str, torch.Tensor]
 
 
 class Observer(Protocol):
@@ -118,6 +119,10 @@ class Episode:
         self.initial = self._measure("off")
         self.good = GoodState.of(self.host, self.optimizers)
         self.recorder: DenseRecorder | None = None
+        self._begun: dict[str, Any] | None = None
+        """How it stood before the epoch that is being trained."""
+        self._kept: tuple[Mapping[str, Any], _Tensors, _Tensors] | None = None
+        """State, parameters and moments within an epoch, until `step` goes on with it."""
         self._watched: tuple[int, ...] = ()
         self._watch()
 
@@ -151,20 +156,29 @@ class Episode:
             },
         )
 
-    def step(self, decision: Decision) -> EpochReport:
-        """Applies a decision and trains for an epoch.
+    @property
+    def within_epoch(self) -> bool:
+        """Whether an epoch has begun and not ended; `step` goes on with one that was restored."""
+        return self._begun is not None or self._kept is not None
 
-        An action that is not allowed (`policies.masks.allowed`) has no effect. Raises RuntimeError
-        when the episode is done.
+    def step(self, decision: Decision, between: Callable[[int], None] | None = None) -> EpochReport:
+        """Applies a decision and trains for an epoch, or for what is left of it after `restore`.
+
+        An action that is not allowed (`policies.masks.allowed`) has no effect. `between` is called
+        after each optimizer step but the epoch's last, with the episode's steps so far; the state
+        may be saved there. Raises RuntimeError when the episode is done.
         """
         if self.done:
-            raise RuntimeError(f"the episode has ended after {self.epoch} epochs; make a new one")
-        before = self.view()
+            last = self.epoch - 1
+            raise RuntimeError(f"the episode has ended, its last epoch was {last}; make a new one")
+        before, self._begun = self.view(), self.to_state()
         culled: set[str] = set()
         gates: dict[str, list[GateResult]] = {}
         applied = [self._apply(each, culled, gates) for each in (decision.action, *decision.also)]
         self._follow()
-        trained = self.trainer.run(self.epoch, self.steps, self.recorder)
+        self._go_on_within()
+        trained = self.trainer.run(self.epoch, self.steps, self.recorder, between)
+        self._begun = None
         self.steps += trained.steps
         measured = self._measure(self.config.counterfactual if self._observer else "off")
         panic: Panic | None = "nonfinite" if trained.lost else self.governor.judge(measured.loss)
@@ -202,7 +216,14 @@ class Episode:
             self.recorder.close()
 
     def to_state(self) -> dict[str, Any]:
-        """All but the tensors (`checkpoints`), as plain JSON."""
+        """All but the tensors (`checkpoints`), as plain JSON.
+
+        Within an epoch it is how things stood before the epoch's decision, with what was seen since
+        then (`within`).
+        """
+        recorder = self.recorder.to_state() if self.recorder is not None else {}
+        if self._begun is not None:
+            return {**self._begun, "within": self.trainer.to_state(), "recorder": recorder}
         return {
             "epoch": self.epoch,
             "steps": self.steps,
@@ -213,7 +234,7 @@ class Episode:
             "val_accuracies": self.val_accuracies,
             "governor": self.governor.to_state(),
             "lifecycle": self.host.lifecycle(),
-            "recorder": self.recorder.to_state() if self.recorder is not None else {},
+            "recorder": recorder,
         }
 
     def restore(
@@ -223,9 +244,17 @@ class Episode:
         moments: Mapping[str, torch.Tensor],
         good: GoodState | None,
     ) -> None:
-        """Goes on from another episode's state; `good` None: the state itself is the good one."""
-        self.host.restore(tensors, state["lifecycle"])
-        self.optimizers.restore(moments)
+        """Goes on from another episode's state; `good` None: the state itself is the good one.
+
+        Where that was within an epoch, `step` must be given the epoch's decision: it makes the
+        seeds whose tensors these are.
+        """
+        if "within" in state:
+            self._kept = state, tensors, moments
+            self.host.restore_lifecycle(state["lifecycle"])
+        else:
+            self.host.restore(tensors, state["lifecycle"])
+            self.optimizers.restore(moments)
         self.epoch, self.steps = state["epoch"], state["steps"]
         self.rollbacks, self.diverged = state["rollbacks"], state["diverged"]
         self.train_losses = list(state["train_losses"])
@@ -234,10 +263,23 @@ class Episode:
         self.governor.restore(state["governor"])
         self.good = good or GoodState.of(self.host, self.optimizers)
         self._follow()
+        if self._kept is None:
+            self._resume_recorder(state["recorder"])
+
+    def _go_on_within(self) -> None:
+        """Puts back what an epoch's first part had come to, now that its seeds are planted."""
+        if self._kept is not None:
+            state, tensors, moments = self._kept
+            self._kept = None
+            self.host.load_state_dict(dict(tensors))
+            self.optimizers.restore(moments)
+            self.trainer.restore(state["within"])
+            self._resume_recorder(state["recorder"])
+
+    def _resume_recorder(self, state: Mapping[str, Any]) -> None:
         if self.recorder is not None:
             main = self._accelerator.is_main_process  # an open window is the one's who wrote it
-            kept = state["recorder"]
-            self.recorder.restore(kept if main else {**kept, "window": None})
+            self.recorder.restore(state if main else {**state, "window": None})
 
     def _apply(
         self, action: FactoredAction, culled: set[str], gates: dict[str, list[GateResult]]
@@ -325,6 +367,8 @@ class Episode:
             self.config.eval_batch_size,
             epoch=self.epoch + 1,
             mode=mode,
+            examples=self.config.matrix_examples,
+            switched=self.config.matrix_slots,
             class_names=self.data.class_names if by_class else (),
             accelerator=self._accelerator,
         )

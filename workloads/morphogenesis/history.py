@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from telemetry.analytics import HealthReport, TrainingAnalytics
 from telemetry.contracts import (
     CounterfactualMatrix,
     HostBaseline,
@@ -26,6 +27,8 @@ class EpisodeHistory:
     matrices: dict[int, CounterfactualMatrix] = field(default_factory=dict)
     decisions: dict[int, PolicySnapshot] = field(default_factory=dict)
     baseline: HostBaseline | None = None
+    health: HealthReport | None = None
+    """How sound the training was, over all ranks and attempts."""
 
     @property
     def last_matrix(self) -> CounterfactualMatrix | None:
@@ -53,8 +56,10 @@ def read_history(folder: Path) -> EpisodeHistory:
     matrices: dict[int, CounterfactualMatrix] = {}
     decisions: dict[int, PolicySnapshot] = {}
     baseline = None
+    seen = TrainingAnalytics()
     for event in events_in_order(folder, (1, 2)):
         payload = event.payload
+        seen.feed(event)
         if event.rank:
             continue
         epoch = None if event.epoch is None else int(event.epoch)
@@ -68,4 +73,4 @@ def read_history(folder: Path) -> EpisodeHistory:
             slots.setdefault(epoch, {})[payload.slot_id] = payload
         elif isinstance(payload, PolicySnapshot) and epoch is not None:
             decisions[epoch] = payload
-    return EpisodeHistory(hosts, slots, matrices, decisions, baseline)
+    return EpisodeHistory(hosts, slots, matrices, decisions, baseline, seen.training_health())

@@ -9,8 +9,6 @@ from workloads.contract import Metric
 
 THREE = ("early", "mid", "late")
 NUMBERED = tuple(f"slot{index}" for index in range(16))
-ENUMERATED = 6
-"""Interactions are declared for as many slots as are enumerated by default."""
 
 _WHILE_TRAINING: Mapping[str, Metric] = {
     "train/loss": Metric("Mean cross-entropy over the epoch", "nats", higher_is_better=False),
@@ -84,15 +82,15 @@ _REWARD_PARTS = (
 
 
 def _by_slot() -> Iterator[tuple[str, Metric]]:
+    interaction = Metric("Interaction in this epoch's matrix", "points")
     for slot in (*THREE, *NUMBERED):
         yield from ((f"slot/{slot}/{name}", metric) for name, metric in _SLOT.items())
         yield f"grad_norm/{slot}", Metric("Gradient norm of the seed, mean over the epoch")
         yield f"shapley/{slot}", Metric("Shapley value in this epoch's matrix", "points")
         yield f"marginal/{slot}", Metric("Banzhaf value in this epoch's matrix", "points")
-    for slots in (THREE, NUMBERED[:ENUMERATED]):
+    for slots in (THREE, NUMBERED):  # any of them may be the few in which seeds live
         for order in (2, 3):
             for members in combinations(slots, order):
-                interaction = Metric("Interaction in this epoch's matrix", "points")
                 yield f"interaction/{'+'.join(members)}", interaction
 
 

@@ -17,8 +17,7 @@ from typing import Any
 from telemetry.analytics import ScalingCurve
 from workloads.contract import StudyView, TrialView
 from workloads.morphogenesis.history import EpisodeHistory, history_of
-
-NOT_MEASURED = "n/a"
+from workloads.morphogenesis.kinds import GROWN, HOSTS, is_host_alone, kind_of
 
 
 @dataclass(frozen=True)
@@ -32,6 +31,7 @@ class Told:
 def write_summary(study: StudyView, folder: Path) -> Iterator[Path]:
     """Writes all files into `folder` and yields each when it is complete."""
     from workloads.morphogenesis import plots
+    from workloads.morphogenesis.page import growth_text
     from workloads.morphogenesis.policies.returns import write_returns
 
     folder.mkdir(parents=True, exist_ok=True)
@@ -40,6 +40,7 @@ def write_summary(study: StudyView, folder: Path) -> Iterator[Path]:
     tables: Mapping[str, Iterable[Mapping[str, Any]]] = {
         "growth.csv": growth_rows(told),
         "matrices.csv": matrix_rows(told),
+        "contributions.csv": contribution_rows(told),
         "scaling.csv": scaling_rows(done),
         "policy.csv": policy_rows(told),
         "decisions.csv": decision_rows(told),
@@ -100,28 +101,44 @@ def matrix_rows(told: Sequence[Told]) -> Iterator[dict[str, Any]]:
                     "on": "+".join(on) or "none",
                     "val_accuracy": result.val_accuracy,
                     "val_loss": result.val_loss,
+                    "measured_on": matrix.note or "everything",
                 }
 
 
-def is_host_alone(trial: TrialView) -> bool:
-    """Whether a trial is the host of the configured size in which nothing grew."""
-    config = trial.config
-    nothing = config.get("policy") == "none" or not any(
-        slot is not None for slot in (config.get("slots") or {}).values()
-    )
-    return nothing and config.get("params_ratio") is None
-
-
-def is_larger_host(trial: TrialView) -> bool:
-    """Whether a trial is a host that was larger from the start."""
-    return trial.config.get("params_ratio") is not None
+def contribution_rows(told: Sequence[Told]) -> Iterator[dict[str, Any]]:
+    """One row per arm and slot: what switching it off costs the finished network, means over the
+    trials in whose last matrix the slot is; `efficiency` is points per 10,000 parameters."""
+    for arm, group in _told_by_arm(told).items():
+        worth: dict[str, list[float]] = {}
+        sizes: dict[str, list[float]] = {}
+        for one in group:
+            matrix = one.history.last_matrix
+            if matrix is None:
+                continue
+            slots = one.history.slots.get(matrix.epoch, {})
+            for slot, value in (matrix.shapley_values or {}).items():
+                if value is not None:
+                    worth.setdefault(slot, []).append(value)
+                    params = slots[slot].seed_params if slot in slots else None
+                    sizes.setdefault(slot, []).extend([] if params is None else [float(params)])
+        for slot, values in worth.items():
+            mean = statistics.fmean(values)
+            size = statistics.fmean(sizes[slot]) if sizes[slot] else None
+            yield {
+                "arm": arm,
+                "slot": slot,
+                "trials": len(values),
+                "shapley_of_removal": mean,
+                "params": size,
+                "efficiency": mean / size * 1e4 if size else None,
+            }
 
 
 def scaling_curve(done: Sequence[TrialView]) -> ScalingCurve | None:
     """Mean test accuracy of hosts that grew nothing by size; None for fewer than two sizes."""
     sizes: dict[int, list[float]] = {}
     for trial in done:
-        if not (is_host_alone(trial) or is_larger_host(trial)):
+        if kind_of(trial) not in HOSTS:
             continue
         params, accuracy = trial.metrics.get("total_params"), trial.metrics.get("accuracy")
         if params and accuracy is not None:
@@ -140,18 +157,18 @@ def scaling_rows(done: Sequence[TrialView]) -> Iterator[dict[str, Any]]:
     base, base_params = (alone[0], sizes[0]) if alone else (None, None)
     for arm, trials in by_arm(done).items():
         accuracy, params = _mean(trials, "accuracy"), _mean(trials, "total_params")
-        first = trials[0]
-        kind = "grown"
-        if is_host_alone(first) or is_larger_host(first):
-            kind = "host alone" if is_host_alone(first) else "larger host"
+        kind = kind_of(trials[0])
         efficiency = None
         if accuracy is not None and params and base and base_params:
             efficiency = (accuracy / params) / (base / base_params)
-        estimate = None
-        note = "n/a: this study has no hosts of two sizes that grew nothing"
-        if kind == "grown" and curve is not None and accuracy is not None:
-            found = curve.size_for(accuracy)
-            estimate, note = found.params, found.note
+        estimate, note = None, ""
+        if kind not in HOSTS:
+            note = "n/a: this study has no hosts of two sizes that grew nothing"
+            if grew_nothing(trials):
+                note = "n/a: nothing grew, it is the host alone"
+            elif curve is not None and accuracy is not None:
+                found = curve.size_for(accuracy)
+                estimate, note = found.params, found.note
         yield {
             "arm": arm,
             "kind": kind,
@@ -160,9 +177,25 @@ def scaling_rows(done: Sequence[TrialView]) -> Iterator[dict[str, Any]]:
             "total_params": params,
             "accuracy_delta": None if accuracy is None or base is None else accuracy - base,
             "efficiency_ratio": efficiency,
-            "equivalent_traditional_params": estimate if kind == "grown" else None,
-            "equivalent_traditional_params_note": note if kind == "grown" else "",
+            "equivalent_traditional_params": estimate,
+            "equivalent_traditional_params_note": note,
         }
+
+
+def grew_nothing(trials: Sequence[TrialView]) -> bool:
+    """Whether trials that may grow seeds planted none, in any of them."""
+    grown = [trial for trial in trials if kind_of(trial) == GROWN]
+    return bool(grown) and all(trial.metrics.get("seeds_grown") == 0 for trial in grown)
+
+
+def idle_rows(told: Sequence[Told]) -> Iterator[dict[str, Any]]:
+    """One row per arm that may grow seeds and planted none: what its policies last gave as the
+    reason, and in how many of its trials."""
+    for arm, group in _told_by_arm(told).items():
+        if grew_nothing([one.trial for one in group]):
+            decisions = [one.history.decisions for one in group]
+            reasons = Counter(made[max(made)].explanation for made in decisions if made)
+            yield {"arm": arm, "trials": len(group), "reasons": dict(reasons.most_common())}
 
 
 def policy_rows(told: Sequence[Told]) -> Iterator[dict[str, Any]]:
@@ -185,6 +218,7 @@ def policy_rows(told: Sequence[Told]) -> Iterator[dict[str, Any]]:
             "seeds_grown": _mean(trials, "seeds_grown"),
             "culled": _mean(trials, "culled"),
             "rollbacks": _mean(trials, "rollbacks"),
+            **_health(group),
         }
 
 
@@ -208,64 +242,13 @@ def decision_rows(told: Sequence[Told]) -> Iterator[dict[str, Any]]:
             }
 
 
-# -- text -----------------------------------------------------------------------------------------
-
-
-def growth_text(study: StudyView, done: Sequence[TrialView], told: Sequence[Told]) -> str:
-    """Is it winning, and why: figures without intervals, in Markdown; the verdict is apart."""
-    lines = [f"# {study.name}: growth", "", study.question, "", f"Verdict: {study.answer}", ""]
-    lines += [
-        "What follows describes; it is not a verdict: no interval stands behind it.",
-        "",
-        "## Size and accuracy",
-        "",
-        "| arm | kind | accuracy | params | against host alone | efficiency | as large as |",
-        "|---|---|---:|---:|---:|---:|---|",
-    ]
-    for row in scaling_rows(done):
-        estimate = row["equivalent_traditional_params"]
-        note = row["equivalent_traditional_params_note"]
-        size = f"{estimate:,} ({note})" if estimate is not None else note
-        lines.append(
-            f"| {row['arm']} | {row['kind']} | {_shown(row['accuracy'])} | "
-            f"{_count(row['total_params'])} | {_signed(row['accuracy_delta'])} | "
-            f"{_shown(row['efficiency_ratio'])} | {size} |"
-        )
-    lines += [
-        "",
-        "Accuracy in percent, on the test split; efficiency: accuracy per parameter, over that of",
-        'the host alone. "As large as" is how large a host that grows nothing would have to be',
-        "for the same accuracy: an estimate.",
-    ]
-    rows = list(all_off_rows(done, told))
-    if rows:
-        lines += [
-            "",
-            "## All switched off is not the host alone",
-            "",
-            "A host that grew up with seeds may lean on them: switched off, they leave another",
-            "network behind than one that never had any. What removing a slot costs is not what",
-            "growing it did.",
-            "",
-            "| arm | seed | grown, as trained | all switched off | host alone, same seed |",
-            "|---|---:|---:|---:|---:|",
-        ]
-        lines += [
-            f"| {r['arm']} | {r['seed']} | {_shown(r['all_on'])} | {_shown(r['all_off'])} | "
-            f"{_shown(r['alone'])} |"
-            for r in rows
-        ]
-        lines += ["", "Accuracy on the validation split after the last epoch, percent."]
-    return "\n".join(lines) + "\n"
-
-
 def all_off_rows(done: Sequence[TrialView], told: Sequence[Told]) -> Iterator[dict[str, Any]]:
     """Of each grown trial: its last matrix's all-on and all-off, and the host alone's accuracy."""
     alone = {t.seed: t.metrics.get("val_accuracy") for t in done if is_host_alone(t)}
     for one in told:
         matrix = one.history.last_matrix
-        if matrix is None or not matrix.slots:
-            continue
+        if matrix is None or not matrix.slots or matrix.note is not None:
+            continue  # a part of the examples or slots is not to be set beside the host alone
         ends = {all(r.config): r.val_accuracy for r in matrix.configs if len(set(r.config)) == 1}
         yield {
             **_who(one.trial),
@@ -293,6 +276,18 @@ def _told_by_arm(told: Sequence[Told]) -> dict[str, list[Told]]:
     return groups
 
 
+def _health(group: Sequence[Told]) -> dict[str, Any]:
+    """How sound training was: values that were no number, and in how many trials which alert."""
+    known = [one.history.health for one in group if one.history.health is not None]
+    kinds = Counter(
+        kind for health in known for kind in {a.kind for a in health.alerts if a.level != "info"}
+    )
+    return {
+        "nonfinite": sum(health.nonfinite for health in known) if known else None,
+        "alerts": ", ".join(f"{kind} in {count}" for kind, count in kinds.most_common()),
+    }
+
+
 def _who(trial: TrialView) -> dict[str, Any]:
     return {"arm": trial.arm, "seed": trial.seed, "trial": trial.identity}
 
@@ -309,15 +304,3 @@ def _write_csv(path: Path, rows: Sequence[Mapping[str, Any]]) -> Path:
         writer.writeheader()
         writer.writerows(rows)
     return path
-
-
-def _shown(value: float | None) -> str:
-    return NOT_MEASURED if value is None else f"{value:.2f}"
-
-
-def _signed(value: float | None) -> str:
-    return NOT_MEASURED if value is None else f"{value:+.2f}"
-
-
-def _count(value: float | None) -> str:
-    return NOT_MEASURED if value is None else f"{round(value):,}"

@@ -15,8 +15,10 @@ from telemetry.contracts import (
     RewardComponents,
     SlotSnapshot,
 )
+from telemetry.events import INTERVENTION
 from workloads.contract import TrialEmitter
 from workloads.morphogenesis.optimizing import HOST
+from workloads.morphogenesis.restoring import REASON
 
 if TYPE_CHECKING:
     from workloads.morphogenesis.episode import Episode, EpochReport
@@ -40,7 +42,7 @@ def facts_of(episode: Episode) -> dict[str, Any]:
         "test_examples": len(data.test),
         "torch_seed": episode.stream("host"),
         "seeds": {name: episode.stream(name) for name in streams},
-        "streams_by_step": ["seed/<slot>/<number>", "train/<epoch>/<rank>"],
+        "streams_by_step": ["seed/<slot>/<number>", "train/<epoch>/<batch>/<rank>"],
     }
 
 
@@ -71,8 +73,27 @@ def tell_epoch(
         emitter.snapshot(report.measured.matrix, step=step, epoch=epoch)
     rolled_back = {"governor/rollback": float(report.rolled_back)}
     emitter.metrics(rolled_back, step=step, epoch=epoch)
+    if report.panic is not None:
+        _tell_panic(emitter, episode, report)
     if episode.recorder is not None:
         episode.recorder.epoch(host, slots, policy, step=report.step, gate=_failed_gate(report))
+
+
+def _tell_panic(emitter: TrialEmitter, episode: Episode, report: EpochReport) -> None:
+    """That the governor spoke up, for `orrery trace` and the live view."""
+    lost = [
+        name
+        for name, slot in episode.host.slots.items()
+        if slot.stage == "CULLED" and (record := slot.life.record) and record.cull_reason == REASON
+    ]
+    done = "nothing was put back"
+    if report.rolled_back:
+        done = f"epoch {report.after.epoch} was undone"
+        done += f", the seeds of {', '.join(lost)} were dropped" if lost else ""
+    if episode.diverged:
+        done += "; the trial ended there"
+    reason = f"governor: {report.panic} in epoch {report.after.epoch}"
+    emitter.trace(INTERVENTION, {"done": done}, step=report.step, reason=reason)
 
 
 def _host(episode: Episode, report: EpochReport) -> HostSnapshot:

@@ -8,9 +8,9 @@ the seed trains apart.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, cast
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from torch import Tensor
@@ -71,44 +71,72 @@ class EpochTrainer:
         self._host, self._optimizers, self._split = host, optimizers, split
         self._config, self._accelerator = config, accelerator
         self._seed, self._prefix = seed, prefix
+        self._seen = _Sums()
 
     @property
     def steps_per_epoch(self) -> int:
         """Optimizer steps of a whole epoch."""
         return math.ceil(len(self._split) / self._config.batch_size)
 
-    def run(self, epoch: int, step: int, recorder: DenseRecorder | None = None) -> EpochTrained:
-        """Trains epoch `epoch` (from 0), before which `step` steps were made.
+    def run(
+        self,
+        epoch: int,
+        step: int,
+        recorder: DenseRecorder | None = None,
+        between: Callable[[int], None] | None = None,
+    ) -> EpochTrained:
+        """Trains epoch `epoch` (from 0), before which `step` steps were made; after `restore`, what
+        is left of it.
 
         Batches come in the order of the stream `order/<epoch>`; whatever draws from torch's own
-        numbers gets the stream `train/<epoch>/<rank>`.
+        numbers gets the stream `train/<epoch>/<batch>/<rank>`. `between` is called after every step
+        but the last, with the number of steps until then.
         """
         rank = self._accelerator.process_index
         order = torch.randperm(
             len(self._split), generator=generator(self._seed, f"{self._prefix}order/{epoch}")
         )
         self._host.train()
-        seen = _Sums()
-        with seeded(self._seed, f"{self._prefix}train/{epoch}/{rank}"):
-            for number, places in enumerate(torch.split(order, self._config.batch_size)):
-                values = self._step(places)
-                if recorder is not None:
-                    recorder.batch(
-                        step=step + number + 1,
-                        epoch=epoch + 1,
-                        batch_idx=number,
-                        loss=values.loss,
-                        accuracy=values.accuracy,
-                        grad_norm=values.norms[HOST],
-                        grad_norms=values.norms,
-                    )
-                if not values.finite:
-                    self._optimizers.zero_grad()
-                    return self._seen(seen, lost=True)
-                self._optimizers.step()
+        batches = torch.split(order, self._config.batch_size)
+        for number in range(self._seen.steps, len(batches)):
+            with seeded(self._seed, f"{self._prefix}train/{epoch}/{number}/{rank}"):
+                values = self._step(batches[number])
+            if recorder is not None:
+                recorder.batch(
+                    step=step + number + 1,
+                    epoch=epoch + 1,
+                    batch_idx=number,
+                    loss=values.loss,
+                    accuracy=values.accuracy,
+                    grad_norm=values.norms[HOST],
+                    grad_norms=values.norms,
+                )
+            if not values.finite:
                 self._optimizers.zero_grad()
-                seen.add(values, len(places))
-        return self._seen(seen)
+                return self._ended(lost=True)
+            self._optimizers.step()
+            self._optimizers.zero_grad()
+            self._seen.add(values, len(batches[number]))
+            if between is not None and number + 1 < len(batches):
+                between(step + number + 1)
+        return self._ended()
+
+    def to_state(self) -> dict[str, Any]:
+        """What was seen of the epoch that is being trained, as plain JSON."""
+        slots = self._host.slots.items()
+        return {
+            "seen": asdict(self._seen),
+            "isolation": {name: slot.isolation.seen for name, slot in slots},
+        }
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """The next `run` goes on within an epoch, of which another trainer's `to_state` tells."""
+        seen = dict(state["seen"])
+        balances = seen.pop("balances")
+        self._seen = _Sums(**seen)
+        self._seen.balances = {name: GradientBalance(**each) for name, each in balances.items()}
+        for name, slot in self._host.slots.items():
+            slot.isolation.go_on(*state["isolation"][name])
 
     def _step(self, places: Tensor) -> _Batch:
         """Gradients of one batch, over all ranks."""
@@ -126,9 +154,11 @@ class EpochTrainer:
         summed = torch.stack([loss.detach(), scores.mean() * share])
         if ranks > 1:
             summed = self._over_ranks(summed)
-        norms = {name: _norm(each) for name, each in self._optimizers.parameters().items()}
-        loss_seen, accuracy = summed.tolist()
-        return _Batch(loss_seen, accuracy, norms)
+        trained = self._optimizers.parameters()
+        norms = [_norm(each, summed) for each in trained.values()]
+        # One copy from the device: every one would wait for it.
+        loss_seen, accuracy, *seen = torch.cat([summed, torch.stack(norms)]).tolist()
+        return _Batch(loss_seen, accuracy, dict(zip(trained, seen, strict=True)))
 
     def _over_ranks(self, values: Tensor) -> Tensor:
         """Sums gradients, and `values` with them in one message, over the ranks."""
@@ -146,7 +176,9 @@ class EpochTrainer:
             start += gradient.numel()
         return flat[: len(values)]
 
-    def _seen(self, seen: _Sums, lost: bool = False) -> EpochTrained:
+    def _ended(self, lost: bool = False) -> EpochTrained:
+        """What the epoch was; the next one begins with nothing seen."""
+        seen, self._seen = self._seen, _Sums()
         watches = {name: slot.isolation.take() for name, slot in self._host.slots.items()}
         leaks = [
             leakage
@@ -201,6 +233,7 @@ class _Sums:
                 self.balances.setdefault(name, GradientBalance()).observe(norm, batch.norms[HOST])
 
 
-def _norm(parameters: list[torch.nn.Parameter]) -> float:
+def _norm(parameters: list[torch.nn.Parameter], like: Tensor) -> Tensor:
+    """Of the gradients; 0 where there are none, of the type of `like`."""
     gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
-    return float(torch.nn.utils.get_total_norm(gradients)) if gradients else 0.0
+    return torch.nn.utils.get_total_norm(gradients) if gradients else like.new_zeros(())

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import time
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+
+import msgspec
 
 from telemetry.contracts import FactoredAction
 from workloads.contract import Result, Scores, TrialContext
@@ -16,6 +19,8 @@ from workloads.morphogenesis.measuring import mean
 from workloads.morphogenesis.policies.heuristic import Heuristic
 from workloads.morphogenesis.policies.making import make_policy, updates_before
 from workloads.morphogenesis.policies.rewards import reward
+from workloads.morphogenesis.view import Decision
+from workloads.training import checkpointing
 from workloads.training.acceleration import accelerated
 from workloads.training.process import deterministic_process
 
@@ -27,6 +32,8 @@ if TYPE_CHECKING:
 
 SHADOW = "shadow"
 """The folder in a checkpoint in which the shadow heuristic keeps its memory."""
+DECIDED = "decided"
+"""The trial's own word in a checkpoint that was made within an epoch."""
 
 
 def run_trial(config: MorphogenesisConfig, context: TrialContext) -> Result:
@@ -42,6 +49,14 @@ def run_trial(config: MorphogenesisConfig, context: TrialContext) -> Result:
             trial.episode.close()
 
 
+@dataclass(frozen=True)
+class _Decided:
+    """What is done in an epoch, and what the shadow heuristic would have done."""
+
+    decision: Decision
+    shadow: FactoredAction
+
+
 class _Trial:
     """The state that the steps of one trial share."""
 
@@ -53,6 +68,8 @@ class _Trial:
         self.heuristic = Heuristic()
         self.episode = Episode(config, context, accelerator, context.seed)
         self.first_step = _steps_before(config)
+        self.decided: _Decided | None = None
+        """Of the epoch that is being trained."""
         self.progress: dict[str, Any] = {
             "return": 0.0, "planted": 0, "culled": 0, "decisions": 0, "agreed": 0,
         }  # fmt: skip
@@ -79,13 +96,14 @@ class _Trial:
         if checkpoint is None or not holds_episode(checkpoint.path):
             return
         self.progress = read_episode(checkpoint.path, self.episode)
+        if (decided := self.progress.pop(DECIDED, None)) is not None:
+            self.decided = msgspec.convert(decided, _Decided)
         self.heuristic.load(checkpoint.path / SHADOW)
 
     def _epoch(self) -> None:
-        view = self.episode.view()
-        decision = self.policy.decide(view)
-        shadow = self.heuristic.decide(view).action
-        report = self.episode.step(decision)
+        decision, shadow = self._decide()
+        report = self.episode.step(decision, self._between)
+        self.decided = None
         earned = reward(
             report.before,
             decision,
@@ -98,7 +116,7 @@ class _Trial:
         telemetry.tell_epoch(
             self.context.emitter, self.episode, report, earned, step=step, heuristic=shadow
         )
-        self._save()
+        self._save(step)
         self.context.report(step, telemetry.reported(report, earned))
 
     def _count(self, report: EpochReport, earned: float, shadow: FactoredAction) -> None:
@@ -109,12 +127,29 @@ class _Trial:
         self.progress["decisions"] += 1
         self.progress["agreed"] += report.decision.action == shadow
 
-    def _save(self) -> None:
-        """A checkpoint after the epoch; rank 0 writes, for ranks hold the same."""
+    def _decide(self) -> tuple[Decision, FactoredAction]:
+        """The policy's decision and the shadow's action; those of before, within an epoch."""
+        if self.decided is None:
+            view = self.episode.view()
+            shadow = self.heuristic.decide(view).action
+            self.decided = _Decided(self.policy.decide(view), shadow)
+        return self.decided.decision, self.decided.shadow
+
+    def _between(self, steps: int) -> None:
+        """Within an epoch: a checkpoint where one is due, or the trial is about to be stopped."""
+        step, every = self.first_step + steps, self.config.checkpoint_steps
+        wanted = checkpointing.wanted(self.accelerator, self.context.checkpoints, step)
+        if wanted or (every and steps % every == 0):
+            self._save(step)
+
+    def _save(self, step: int) -> None:
+        """A checkpoint after `step` steps; rank 0 writes, for ranks hold the same."""
         if self.accelerator.is_main_process:
-            step = self.first_step + self.episode.steps
+            progress = self.progress
+            if self.decided is not None:
+                progress = {**progress, DECIDED: msgspec.to_builtins(self.decided)}
             with self.context.checkpoints.saving(step) as folder:
-                write_episode(folder, self.episode, self.progress)
+                write_episode(folder, self.episode, progress)
                 self.policy.save(folder)
                 (folder / SHADOW).mkdir()
                 self.heuristic.save(folder / SHADOW)
@@ -163,7 +198,8 @@ class _Trial:
             if (record := slot.life.record) is not None and record.cull_reason is not None
         ]
         if self.episode.rollbacks:
-            notes.append(f"the governor rolled {self.episode.rollbacks} epochs back")
+            times = "once" if self.episode.rollbacks == 1 else f"{self.episode.rollbacks} times"
+            notes.append(f"the governor rolled back {times}")
         if self.episode.diverged:
             notes.append(
                 f"diverged in epoch {self.episode.epoch}: scored with the weights before it"

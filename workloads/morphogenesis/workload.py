@@ -29,7 +29,12 @@ _GROWTH_ONLY = (
     "blend_epochs",
     "blend_temperature",
     "counterfactual",
+    "matrix_examples",
+    "matrix_slots",
 )
+
+_PARTS = {"matrix_examples", "matrix_slots"}
+"""Which part of the matrix is measured; None is all of it."""
 
 
 class Morphogenesis(Workload[MorphogenesisConfig]):
@@ -99,6 +104,11 @@ class Morphogenesis(Workload[MorphogenesisConfig]):
         for name, slot in config.slots.items():
             if slot is not None:
                 _check_slot(config, name, slot, known)
+        for name in config.matrix_slots or ():
+            if name not in (names := slot_names(config)):
+                raise InputError(
+                    f"matrix_slots: this host has no slot {name!r}; {did_you_mean(name, names)}"
+                )
         if config.params_ratio is not None and config.policy != "none":
             raise InputError(
                 f"params_ratio={config.params_ratio:g} widens a host that grows nothing, but the "
@@ -127,14 +137,20 @@ class Morphogenesis(Workload[MorphogenesisConfig]):
         return scored_examples(config)
 
     def covers(self, observed: Mapping[str, Any], asked: Mapping[str, Any]) -> bool:
-        """A fuller matrix covers a smaller one: off, ablation, auto, full."""
-        modes = get_args(CounterfactualMode)
-        field = "counterfactual"
-        if field in asked and field in observed:
-            if modes.index(observed[field]) < modes.index(asked[field]):
+        """A fuller matrix covers a smaller one: off, ablation, auto, full; all examples or slots
+        (None) cover any number. How often a trial saved on its way is no reason to run it again.
+        """
+        modes, mode = get_args(CounterfactualMode), "counterfactual"
+        if mode in asked and mode in observed:
+            seen, wanted = (modes.index(each[mode]) for each in (observed, asked))
+            if seen < wanted:
                 return False
-            asked = {name: value for name, value in asked.items() if name != field}
-        return super().covers(observed, asked)
+        whole = {name for name in _PARTS if observed.get(name) is None}
+        settled = {mode, "checkpoint_steps", *whole}
+        if asked.get(mode) == "off":
+            settled |= _PARTS
+        read = {name: value for name, value in asked.items() if name not in settled}
+        return super().covers(observed, read)
 
     def switches(self, config: MorphogenesisConfig) -> Sequence[str]:
         """The slots in which something may have grown."""
@@ -194,13 +210,13 @@ def _check_slot(
             f"slots.{name}.blueprint={slot.blueprint} cannot grow in a {config.host} host; "
             f"{did_you_mean(slot.blueprint, known)}"
         )
-    if slot.blueprint is None and config.policy in ("schedule", "static", "none"):
-        raise InputError(
-            f"slots.{name} names no blueprint, and the policy {config.policy} chooses none; "
-            f"give one of {', '.join(known)}"
-        )
     if config.policy == "schedule" and slot.germinate_at >= config.epochs:
         raise InputError(
             f"slots.{name}.germinate_at={slot.germinate_at}: the last epoch is "
             f"{config.epochs - 1}; plant it earlier"
+        )
+    if slot.blueprint is None and config.policy in ("schedule", "static", "none"):
+        raise InputError(
+            f"slots.{name} names no blueprint, and the policy {config.policy} chooses none; "
+            f"give slots.{name}.blueprint, one of {', '.join(known)}"
         )

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 from pydantic import ValidationError
 
+from orchestrator import Study, UsageError
 from workloads.ablation.config import AblationConfig
 from workloads.ablation.workload import Ablation
 from workloads.errors import InputError
@@ -35,6 +37,7 @@ def test_parts_are_in_the_order_of_the_network_however_they_are_named() -> None:
     ("fields", "told"),
     [
         ({"which": ["L8"]}, r"the model has no L8 to switch \(layers: L0 to L7\)"),
+        ({"which": ["L9"]}, "or its preset: -s which=null"),
         ({"which": ["L1H0"]}, "the model has no L1H0 to switch"),
         ({"units": "heads", "which": ["L1H4"]}, "the model has no L1H4"),
         ({"which": ["third"]}, "'third' names no part; valid: L3"),
@@ -83,3 +86,13 @@ def test_what_a_point_is_measured_on_tells_texts_and_batches() -> None:
     few, many = (workload.measured_on(AblationConfig(texts=texts)) for texts in (10, 20))
     assert few != many
     assert few["batch_size"] == 50
+
+
+def test_the_smallest_run_names_parts_that_a_small_model_has(tmp_path: Path) -> None:
+    study = Study.load("ablation", preset="smoke", home=tmp_path)
+    assert max(int(name.removeprefix("L")) for name in study.file.base["which"]) < 4
+
+
+def test_a_wrong_base_is_told_of_an_arm_that_is_there(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="arm 'whole': which"):
+        assert Study.load("ablation", settings={"which": ["L9"]}, home=tmp_path).instance

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Sequence
+from dataclasses import replace
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pytest
+from PIL import Image
 
 from telemetry import Emitter, spool_path
 from telemetry.contracts import (
@@ -20,6 +23,7 @@ from telemetry.contracts import (
     SlotSnapshot,
 )
 from workloads.contract import StudyView, TrialView
+from workloads.morphogenesis import plots
 from workloads.morphogenesis.history import history_of
 from workloads.morphogenesis.summary import Told, all_off_rows, scaling_rows, write_summary
 
@@ -105,17 +109,50 @@ def test_every_table_and_picture_is_written_of_a_study_that_grew(tmp_path: Path)
     trials.append(trial("wider", 0, 92.0, 2000, policy="none", params_ratio=1.5))
     written = {path.name for path in write_summary(study(trials), tmp_path / "summary")}
     assert written == {
-        "growth.csv", "matrices.csv", "scaling.csv", "policy.csv", "decisions.csv", "growth.md",
+        "growth.csv", "matrices.csv", "contributions.csv", "scaling.csv", "policy.csv",
+        "decisions.csv", "growth.md",
         "growth_timeline.png", "matrices.png", "shapley_by_epoch.png", "scaling.png",
     }  # fmt: skip
     assert len(rows_of(tmp_path / "summary" / "matrices.csv")) == 2 * 2 * 4
     assert {row["on"] for row in rows_of(tmp_path / "summary" / "matrices.csv")} == {
         "none", "early", "late", "early+late"
     }  # fmt: skip
+    page = (tmp_path / "summary" / "growth.md").read_text()
+    assert "| grown | late | 2 | +6.00 | 100 | 600.00 |" in page
+    assert "| grown | WAIT 100% | 0% |" in page
     policy = rows_of(tmp_path / "summary" / "policy.csv")
     assert [(row["arm"], row["wait"], row["as_the_heuristic"]) for row in policy] == [
         ("grown", "1.0", "0.0")
     ]
+
+
+def test_pictures_of_many_arms_stay_narrow_and_say_what_they_leave_out(tmp_path: Path) -> None:
+    made = [grown(tmp_path, seed) for seed in range(plots.MOST_TIMELINES + 1)]
+    each = [replace(one, arm=f"arm {seed // 2}") for seed, one in enumerate(made)]
+    told = [Told(one, history) for one in each if (history := history_of(one)) is not None]
+    for name, draw in (
+        ("matrices", plots.draw_matrices), ("shapley", plots.draw_shapley),
+        ("timeline", plots.draw_timeline),
+    ):  # fmt: skip
+        assert draw(told, tmp_path / f"{name}.png")
+        width, height = Image.open(tmp_path / f"{name}.png").size
+        assert width <= 1500, name
+        assert height >= width / 3, name
+
+
+def test_labels_of_points_that_lie_together_stay_in_the_frame_and_apart() -> None:
+    figure, axes = plots._figure(6.0, 4.0)
+    points = [(f"early+mid+late {n}", 4700.0 + n, 90.0 + n / 100) for n in range(5)]
+    points.append(("none", 1700.0, 80.0))
+    axes.plot([x for _, x, _ in points], [y for _, _, y in points], "o")
+    axes.margins(0.12)
+    plots._label_points(axes, points)
+    figure.draw_without_rendering()
+    frame = axes.get_window_extent()
+    boxes = [text.get_window_extent() for text in axes.texts]
+    assert all(frame.x0 <= box.x0 and box.x1 <= frame.x1 for box in boxes)
+    apart = [(one, other) for one, other in combinations(boxes, 2) if one.overlaps(other)]
+    assert not apart
 
 
 def test_a_study_without_any_finished_trial_says_so_little(tmp_path: Path) -> None:
@@ -135,6 +172,17 @@ def test_the_size_of_a_host_alone_is_an_estimate_and_says_from_what(tmp_path: Pa
     assert rows["grown"]["accuracy_delta"] == pytest.approx(10.0)
     assert rows["grown"]["efficiency_ratio"] == pytest.approx((90 / 1200) / (80 / 1000))
     assert rows["host"]["equivalent_traditional_params"] is None
+
+
+def test_an_arm_that_grew_nothing_says_why_and_is_as_large_as_nothing(tmp_path: Path) -> None:
+    one = grown(tmp_path, 0)
+    idle = replace(one, metrics={**one.metrics, "seeds_grown": 0.0, "accuracy": 85.0})
+    wider = trial("wider", 0, 92.0, 2000, params_ratio=1.5)
+    list(write_summary(study([idle, trial("host", 0, 80.0, 1000), wider]), tmp_path / "summary"))
+    page = (tmp_path / "summary" / "growth.md").read_text()
+    assert "**grown grew nothing**" in page
+    assert "nothing to do (trials: 1)." in page
+    assert "| n/a: nothing grew, it is the host alone |" in page
 
 
 def test_what_is_not_known_is_not_a_number() -> None:

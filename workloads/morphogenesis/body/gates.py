@@ -87,7 +87,7 @@ def g2(
         f"{isolation_violations} isolation violations, at most {MAX_ISOLATION_VIOLATIONS}": (
             isolation_violations <= MAX_ISOLATION_VIOLATIONS
         ),
-        f"{epochs_in_stage} epochs in training, at least {MIN_TRAINING_EPOCHS}": (
+        f"epochs in training {epochs_in_stage}, at least {MIN_TRAINING_EPOCHS}": (
             epochs_in_stage >= MIN_TRAINING_EPOCHS
         ),
         f"gradient ratio {_shown(gradient_ratio)}, at least {MIN_GRADIENT_RATIO}": _at_least(
@@ -100,7 +100,7 @@ def g2(
 def g3(*, epochs_blending: int, alpha: float) -> GateResult:
     """Into PROBATIONARY: the seed is blended in. Score alpha."""
     checks = {
-        f"{epochs_blending} epochs blending, at least {MIN_BLENDING_EPOCHS}": (
+        f"epochs blending {epochs_blending}, at least {MIN_BLENDING_EPOCHS}": (
             epochs_blending >= MIN_BLENDING_EPOCHS
         ),
         f"alpha {alpha:.3g}, at least {MIN_ALPHA}": alpha >= MIN_ALPHA,

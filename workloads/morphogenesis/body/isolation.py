@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -34,6 +35,7 @@ def gradient_ratio(seed_norm: float, host_norm: float, seed_params: int, host_pa
     return LARGEST_RATIO if ratio > LARGEST_RATIO else ratio
 
 
+@dataclass
 class GradientBalance:
     """The gradient ratio of one seed over an epoch's batches.
 
@@ -41,9 +43,8 @@ class GradientBalance:
     that of the last batch.
     """
 
-    def __init__(self) -> None:
-        self.seed_norm: float | None = None
-        self.host_norm: float | None = None
+    seed_norm: float | None = None
+    host_norm: float | None = None
 
     def observe(self, seed_norm: float, host_norm: float) -> None:
         """After the backward pass of a batch."""
@@ -84,8 +85,17 @@ class IsolationWatch:
             self.violations += 1
             self.leakage = norm if math.isnan(norm) else max(self.leakage, norm)
 
+    @property
+    def seen(self) -> tuple[int, float]:
+        """(violations, leakage) since the last `take`."""
+        return self.violations, self.leakage
+
     def take(self) -> tuple[int, float]:
-        """(violations, leakage) since the last call; both begin again at 0."""
-        seen = self.violations, self.leakage
-        self.violations, self.leakage = 0, 0.0
+        """As `seen`; both begin again at 0."""
+        seen = self.seen
+        self.go_on(0, 0.0)
         return seen
+
+    def go_on(self, violations: int, leakage: float) -> None:
+        """Counts on from what another watch has `seen`."""
+        self.violations, self.leakage = violations, leakage

@@ -8,12 +8,13 @@ from __future__ import annotations
 from typing import Final
 
 from workloads.datasets.examples import hash_order
-from workloads.morphogenesis.data.splits import Data, Split
+from workloads.morphogenesis.data.splits import Data, Split, check_enough
 
 NAME: Final = "sklearn:digits"
 FINGERPRINT: Final = "sklearn:digits-1"
 """The installed data never changed; the number is that of our split of it."""
 
+TRAINING: Final = 997
 VALIDATION: Final = 400
 TEST: Final = 400
 _BRIGHTEST: Final = 16.0
@@ -29,6 +30,7 @@ def load_digits(samples: int | None, eval_samples: int | None) -> Data:
     order = sorted(range(len(found.images)), key=lambda place: hash_order(f"digits/{place}"))
 
     def split(name: str, places: list[int], number: int | None) -> Split:
+        check_enough(name, len(places), number)
         images = np.asarray(found.images[places], dtype=np.float32) / (_BRIGHTEST / 2) - 1.0
         units = tuple(f"digit-{place}" for place in places)
         return Split(

@@ -11,7 +11,7 @@ from workloads.datasets.content_hash import hash_files
 from workloads.errors import InputError
 from workloads.morphogenesis.config import MorphogenesisConfig
 from workloads.morphogenesis.data import cifar, digits, text
-from workloads.morphogenesis.data.splits import Data
+from workloads.morphogenesis.data.splits import Data, check_enough
 
 KEPT: Final = 4
 """How many data sets a process keeps. They are a function of the inputs and never changed."""
@@ -53,8 +53,9 @@ def check_data(config: MorphogenesisConfig) -> None:
     """Refuses data that the host cannot read (`InputError`); cheap and free of torch."""
     if config.host == "gpt":
         text.text_source(config.data)
-    elif config.data != digits.NAME:
-        cifar.row_counts(_image_folder(config.data))
+        return
+    for name, there in _image_counts(config.data).items():
+        check_enough(name, there, config.samples if name == "train" else config.eval_samples)
 
 
 def scored_examples(config: MorphogenesisConfig) -> int | None:
@@ -63,11 +64,16 @@ def scored_examples(config: MorphogenesisConfig) -> int | None:
     if config.host == "gpt":
         generated = config.data.startswith("embedded:")
         return (asked or text.GENERATED_EVAL) if generated else None
-    if config.data == digits.NAME:
-        there = digits.TEST
+    return _image_counts(config.data)["test"] if asked is None else asked
+
+
+def _image_counts(data: str) -> dict[str, int]:
+    """Images by split."""
+    if data == digits.NAME:
+        counts = digits.TRAINING, digits.VALIDATION, digits.TEST
     else:
-        _, there = cifar.row_counts(_image_folder(config.data))
-    return there if asked is None else min(asked, there)
+        counts = cifar.row_counts(_image_folder(data))
+    return dict(zip(("train", "val", "test"), counts, strict=True))
 
 
 def _load(config: MorphogenesisConfig) -> Data:

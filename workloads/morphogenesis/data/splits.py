@@ -6,11 +6,23 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from workloads.errors import InputError
+
 if TYPE_CHECKING:
     import torch
 
 IGNORED = -100
 """A target that is not asked for: what pads a text."""
+
+
+def check_enough(split: str, there: int, asked: int | None) -> None:
+    """Refuses (`InputError`) to give fewer examples than were asked for."""
+    if asked is not None and asked > there:
+        field = "samples" if split == "train" else "eval_samples"
+        raise InputError(
+            f"{field}={asked}, but the split {split} has {there} examples; give at most {there}, "
+            "or leave it out to have all"
+        )
 
 
 @dataclass(frozen=True)
@@ -36,7 +48,7 @@ class Split:
         return len(self.units)
 
     def head(self, number: int | None) -> Split:
-        """The first `number` examples; all if None or if there are fewer."""
+        """The first `number` examples; all if None or if there are no more."""
         if number is None or number >= len(self):
             return self
         return Split(

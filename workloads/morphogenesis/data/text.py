@@ -14,7 +14,8 @@ from workloads.datasets import generated, hub_data
 from workloads.datasets.sources import Source, resolve_data
 from workloads.datasets.texts import named_stories, passages, read_texts, text_files
 from workloads.errors import InputError
-from workloads.morphogenesis.data.splits import IGNORED, Data, Split
+from workloads.morphogenesis.data.digits import NAME as DIGITS
+from workloads.morphogenesis.data.splits import IGNORED, Data, Split, check_enough
 
 VOCABULARY: Final = 256
 GENERATED_TRAIN: Final = 2000
@@ -32,13 +33,19 @@ Story = tuple[str, str]
 
 def text_source(data: str) -> Source:
     """Where the text is. Raises `InputError` for what holds none."""
+    if data == DIGITS:
+        raise _no_text(data)
     source = resolve_data(data)
     if source.kind == "embedded" and source.name != generated.STORIES:
-        raise InputError(
-            f"{data} is not running text; for the gpt host give embedded:{generated.STORIES} or "
-            "text files"
-        )
+        raise _no_text(data)
     return source
+
+
+def _no_text(data: str) -> InputError:
+    return InputError(
+        f"{data} is not running text; for the gpt host give embedded:{generated.STORIES} or "
+        "text files"
+    )
 
 
 def load_text(data: str, tokens: int, samples: int | None, eval_samples: int | None) -> Data:
@@ -80,7 +87,11 @@ def _split(
 
     windows = list(islice(_windows(stories, tokens), number))
     if not windows:
-        raise InputError(f"{data} gives no text for the split {name}; give more text")
+        raise InputError(
+            f"{data} gives no text for the split {name}; give more text, of at least {_SHORTEST} "
+            "bytes a piece"
+        )
+    check_enough(name, len(windows), number)
     inputs = torch.zeros(len(windows), tokens, dtype=torch.int64)
     targets = torch.full((len(windows), tokens), IGNORED, dtype=torch.int64)
     for row, (_, _, piece) in enumerate(windows):

@@ -129,7 +129,7 @@ class Heuristic(TrialPolicy):
                 return (
                     FactoredAction(CULL, slot.name),
                     f"{slot.name} changed accuracy by {slot.stage_improvement:+.2f} points in "
-                    f"{slot.epochs_in_stage} epochs of {slot.stage}",
+                    f"{_epochs(slot.epochs_in_stage)} of {slot.stage}",
                 )
         return None
 
@@ -143,7 +143,7 @@ class Heuristic(TrialPolicy):
         if not has_stabilised(view.val_losses):
             return wait, "the host has not stabilised"
         if stuck < PLATEAU_EPOCHS:
-            return wait, f"{stuck} epochs without gain, {PLATEAU_EPOCHS} make a plateau"
+            return wait, f"{_epochs(stuck)} without gain, {PLATEAU_EPOCHS} make a plateau"
         if self._last_cull is not None and view.epoch - self._last_cull < EMBARGO_EPOCHS:
             return wait, f"embargo since the cull at epoch {self._last_cull}"
         for slot in may.slots(GERMINATE):
@@ -152,7 +152,7 @@ class Heuristic(TrialPolicy):
                 blend = DEFAULT_BLEND
                 if blend not in (choices := may.blendings(slot)):
                     blend = choices[0]
-                why = f"no gain for {stuck} epochs; {blueprint} is next"
+                why = f"no gain for {_epochs(stuck)}; {blueprint} is next"
                 return FactoredAction(GERMINATE, slot, blueprint, blend), why
         return wait, "no free slot, or every blueprint was culled too often"
 
@@ -164,6 +164,10 @@ class Heuristic(TrialPolicy):
             if self._penalties.get(name, 0.0) < PENALTY_LIMIT:
                 return name
         return None
+
+
+def _epochs(count: int) -> str:
+    return f"{count} epoch" if count == 1 else f"{count} epochs"
 
 
 def _fails(slot: SlotView) -> bool:

@@ -10,6 +10,7 @@ import pytest
 from workloads.morphogenesis.policies.making import CURVE
 from workloads.morphogenesis.workload import Morphogenesis
 from workloads.recording import Recorded, run_recorded
+from workloads.spawning import in_ranks
 
 CONFIG: dict[str, Any] = {
     "policy": "learned", "channels": 4, "epochs": 4, "samples": 64, "eval_samples": 40,
@@ -38,9 +39,24 @@ def test_a_killed_learned_trial_goes_on_with_the_same_numbers(tmp_path: Path) ->
     assert [one.step for one in whole.checkpoints][:2] == [1, 2]
     assert len(whole.checkpoints) == 2 + CONFIG["epochs"]
     assert len(list(tmp_path.rglob(f"artifacts/{CURVE}"))) == 1
-    for start in (whole.checkpoints[0], whole.checkpoints[1], whole.checkpoints[3]):
+    for start in (whole.checkpoints[0], whole.checkpoints[3]):
         again = run_recorded(Morphogenesis(), CONFIG, tmp_path, seed=3, start=start)
         assert numbers(again) == expected
+
+
+def as_rank(folder: Path, rank: int, ranks: int) -> dict[str, float | None]:
+    """The numbers of a learned trial as one of its ranks."""
+    found = run_recorded(Morphogenesis(), CONFIG, folder, seed=3, rank=rank, ranks=ranks)
+    return numbers(found)
+
+
+@pytest.mark.slow
+def test_two_ranks_train_one_policy_and_decide_alike(tmp_path: Path) -> None:
+    first, second = in_ranks(as_rank, tmp_path, ranks=2)
+    assert first == second
+    assert first["return_gain"] is not None
+    curves = list(tmp_path.rglob(f"artifacts/{CURVE}"))
+    assert len(curves) == 1, "rank 0 alone writes"
 
 
 @pytest.mark.parametrize("policy", ["heuristic", "random", "static", "none"])

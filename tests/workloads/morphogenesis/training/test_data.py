@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -93,6 +94,70 @@ def test_what_is_no_image_data_is_refused(tmp_path: Path) -> None:
         check_data(MorphogenesisConfig(data=str(tmp_path / "torn")))
 
 
+@pytest.mark.parametrize(
+    ("images", "labels", "said"),
+    [
+        ([], [], "0 rows in its training files and 12"),
+        ([b"one"], [0], "1 rows in its training files"),
+        (["picture"] * 20, ["cat"] * 20, r"label \(string\); valid"),
+        ([b"not encoded"] * 20, [0] * 20, "image train-0 is in no known image format"),
+        ([None] * 20, [0] * 20, "an image of the split train or its label is missing"),
+        (["picture"] * 20, [None] * 20, "an image of the split train or its label is missing"),
+        (["torn"] * 20, [0] * 20, "image train-0 cannot be decoded"),
+        (["picture"] * 20, [-1] * 20, "labels go from -1 to -1"),
+    ],
+)
+def test_odd_images_are_refused_with_the_reason(
+    tmp_path: Path, images: list[Any], labels: list[Any], said: str
+) -> None:
+    import pyarrow
+    import pyarrow.parquet as parquet
+
+    folder = cifar_folder(tmp_path / "odd")
+    good = parquet.read_table(folder / "test-12.parquet").column("img")[0]["bytes"].as_py()
+    known = {"picture": good, "torn": good[:-20]}
+    given = [{"bytes": known.get(each, each), "path": ""} for each in images]
+    shape = pyarrow.struct([("bytes", pyarrow.binary()), ("path", pyarrow.string())])
+    kind = pyarrow.string() if "cat" in labels else pyarrow.int64()
+    table = {"img": pyarrow.array(given, shape), "label": pyarrow.array(labels, kind)}
+    parquet.write_table(pyarrow.table(table), folder / "train-20.parquet")
+    config = MorphogenesisConfig(data=str(folder))
+    with pytest.raises(InputError, match=said):
+        load_data(config, "cpu")
+
+
+def test_files_of_one_folder_may_differ_in_their_types(tmp_path: Path) -> None:
+    import pyarrow
+    import pyarrow.parquet as parquet
+
+    folder = cifar_folder(tmp_path / "cifar")
+    images = [each["bytes"] for each in parquet.read_table(
+        folder / "train-20.parquet").column("img").to_pylist()]  # fmt: skip
+    other = {"img": [{"bytes": each} for each in images], "label": pyarrow.array([3] * 20, "int8")}
+    parquet.write_table(pyarrow.table(other), folder / "train-21.parquet")
+    data = load_data(MorphogenesisConfig(data=str(folder)), "cpu")
+    assert (len(data.train), len(data.val)) == (36, 4)
+    assert data.train.targets[20:].tolist() == [3] * 16
+
+
+def test_more_than_there_is_cannot_be_had(tmp_path: Path) -> None:
+    for fields, said in (
+        ({"samples": 998}, "samples=998, but the split train has 997"),
+        ({"eval_samples": 401}, "eval_samples=401, but the split val has 400"),
+        ({"data": str(cifar_folder(tmp_path / "few")), "samples": 19}, "train has 18"),
+    ):
+        with pytest.raises(InputError, match=said):
+            check_data(MorphogenesisConfig.model_validate(fields))
+    (tmp_path / "texts.jsonl").write_text('{"text": "a story"}\n' * 40)
+    text = {"host": "gpt", "data": str(tmp_path / "texts.jsonl")}
+    with pytest.raises(InputError, match="at least 8 bytes"):
+        load_data(MorphogenesisConfig.model_validate(text), "cpu")
+    texts = "\n".join(f'{{"text": "story number {n} is short"}}' for n in range(40))
+    (tmp_path / "texts.jsonl").write_text(texts)
+    with pytest.raises(InputError, match="samples=50, but the split train has"):
+        load_data(MorphogenesisConfig.model_validate({**text, "samples": 50}), "cpu")
+
+
 @pytest.mark.skipif(not (SHARED / "cifar10").is_dir(), reason="no ../shared/data/cifar10")
 def test_the_real_cifar_is_read() -> None:
     config = MorphogenesisConfig(data=str(SHARED / "cifar10"), samples=64, eval_samples=32)
@@ -127,5 +192,6 @@ def test_the_padding_of_a_short_text_is_not_asked_for(tmp_path: Path) -> None:
 
 
 def test_questions_are_no_running_text() -> None:
-    with pytest.raises(InputError, match="embedded:stories"):
-        check_data(MorphogenesisConfig(host="gpt", data="embedded:questions"))
+    for data in ("embedded:questions", "sklearn:digits"):
+        with pytest.raises(InputError, match="embedded:stories"):
+            check_data(MorphogenesisConfig(host="gpt", data=data))

@@ -3,16 +3,34 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
+from telemetry.contracts import RewardComponents
+from telemetry.events import INTERVENTION
 from tests.workloads.morphogenesis.training.episodes import WAIT, episode, on, plant
 from workloads.morphogenesis.checkpoints import read_episode, write_episode
 from workloads.morphogenesis.episode import Episode
+from workloads.morphogenesis.metrics import METRICS
 from workloads.morphogenesis.restoring import REASON
+from workloads.morphogenesis.telemetry import tell_epoch
+from workloads.recording import RecordingEmitter
+
+
+class Traces(RecordingEmitter):
+    """Keeps name, reason and data of what is traced."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.traces: list[tuple[str, str, Mapping[str, Any]]] = []
+
+    def trace(self, name: str, data: Mapping[str, Any], *, step: int, reason: str = "") -> None:
+        self.traces.append((name, reason, data))
 
 
 def grown(made: Episode, *slots: str) -> None:
@@ -180,6 +198,16 @@ def test_a_broken_network_is_put_back_and_its_live_seeds_are_dropped() -> None:
         assert report.rolled_back
         assert report.panic == "nonfinite"
         assert report.trained.lost
+        told = Traces()
+        tell_epoch(told, made, report, RewardComponents(), step=report.step, heuristic=None)
+        epoch = report.after.epoch
+        assert told.traces == [
+            (
+                INTERVENTION,
+                f"governor: nonfinite in epoch {epoch}",
+                {"done": f"epoch {epoch} was undone, the seeds of late were dropped"},
+            )
+        ]
         assert [slot.stage for slot in report.after.slots] == ["FOSSILIZED", "DORMANT", "CULLED"]
         assert made.host.slots["late"].life.known().cull_reason == REASON
         for name, each in made.host.state_tensors().items():
@@ -199,6 +227,16 @@ def test_without_rollback_lost_numbers_end_the_episode() -> None:
         assert made.done
         assert made.diverged
         assert len(made.val_losses) == 1
+
+
+def test_the_figures_of_any_slots_of_a_deep_host_are_declared() -> None:
+    names = ("slot2", "slot7", "slot11")
+    slots = {name: {"blueprint": "norm"} for name in names}
+    with episode(blocks=12, policy="static", slots=slots, samples=32, eval_samples=10) as made:
+        matrix = made.step(WAIT).measured.matrix
+        assert matrix is not None
+        assert "interaction/slot2+slot7+slot11" in matrix.values()
+        assert set(matrix.values()) <= set(METRICS)
 
 
 def test_static_seeds_are_there_from_the_start_and_fully_on() -> None:
@@ -239,7 +277,7 @@ def test_an_isolated_seed_leaks_nothing_and_its_gradient_is_seen() -> None:
 def test_an_episode_that_has_ended_takes_no_step() -> None:
     with episode(epochs=1, slots={}) as made:
         made.step(WAIT)
-        with pytest.raises(RuntimeError, match="ended after 1 epochs"):
+        with pytest.raises(RuntimeError, match="ended, its last epoch was 0"):
             made.step(WAIT)
 
 
@@ -261,3 +299,83 @@ def test_a_state_that_was_saved_in_suspicion_keeps_the_last_good_one(tmp_path: P
         for name, each in other.good.tensors.items():
             assert torch.equal(each, good[name]), name
         assert other.step(WAIT).rolled_back
+
+
+def test_an_epoch_that_is_gone_on_with_can_still_be_rolled_back(tmp_path: Path) -> None:
+    def save(step: int) -> None:
+        if step == made.steps + 2:
+            write_episode(tmp_path, made, {})
+
+    with episode() as made:
+        grown(made, "early")
+        good = {name: each.clone() for name, each in made.good.tensors.items()}
+        whole = made.step(plant("late"), save)
+    with episode() as other:
+        read_episode(tmp_path, other)
+        assert other.within_epoch
+        for name, each in other.good.tensors.items():
+            assert torch.equal(each, good[name]), name
+        report = other.step(plant("late"))
+        assert (report.after, report.trained) == (whole.after, whole.trained)
+        assert not other.within_epoch
+        for name, each in other.host.state_tensors().items():
+            assert torch.equal(each, made.host.state_tensors()[name]), name
+    with episode() as broken:
+        read_episode(tmp_path, broken)
+        broken.governor.judge = lambda loss: "explosion"  # type: ignore[method-assign]
+        assert broken.step(plant("late")).rolled_back
+        parts = {name: each for name, each in good.items() if name.startswith("parts.")}
+        for name, each in parts.items():
+            assert torch.equal(each, broken.host.state_tensors()[name]), name
+
+
+def test_a_matrix_of_a_part_says_so_and_changes_no_number() -> None:
+    part = {"matrix_examples": 30, "matrix_slots": ("early", "late")}
+    reports = []
+    for fields in ({}, part):
+        with episode(**fields) as made:
+            grown(made, "early", "mid", "late")
+            reports.append(made.step(WAIT))
+            alpha = made.host.slots["mid"].alpha
+    whole, partly = reports
+    assert partly.after == whole.after
+    assert partly.measured.contributions == whole.measured.contributions
+    assert whole.measured.matrix is not None
+    assert whole.measured.matrix.note is None
+    matrix = partly.measured.matrix
+    assert matrix is not None
+    assert matrix.slots == ["early", "late"]
+    assert matrix.note == "the first 30 of 60 validation examples; mid left on"
+    assert len(matrix.configs) == 4
+    assert {cell.alpha_settings["mid"] for cell in matrix.configs} == {alpha}
+    everything = next(cell for cell in matrix.configs if all(cell.config))
+    assert everything.val_accuracy is not None
+    assert (everything.val_accuracy * 30 / 100) % 1 == pytest.approx(0, abs=1e-6)
+    with episode(eval_samples=30) as short:
+        grown(short, "early", "mid", "late")
+        seen = short.step(WAIT).measured.matrix
+        assert seen is not None
+        both = {tuple(cell.config): cell.val_loss for cell in matrix.configs}
+        assert both[True, True] == next(c.val_loss for c in seen.configs if all(c.config))
+        assert both[True, False] == next(
+            c.val_loss for c in seen.configs if c.config == [True, True, False]
+        )
+
+
+def test_where_validation_has_no_number_nothing_is_derived_from_it() -> None:
+    with episode() as made:
+        grown(made, "early", "late")
+        spoilt = made.data.val.inputs.clone()
+        spoilt[7] = math.nan
+        made.data = replace(made.data, val=replace(made.data.val, inputs=spoilt))
+        report = made.step(WAIT)
+        assert report.panic == "nonfinite"
+        assert report.measured.accuracy is None
+        assert set(report.measured.contributions.values()) == {None}
+        matrix = report.measured.matrix
+        assert matrix is not None
+        assert {cell.val_accuracy for cell in matrix.configs} == {None}
+        assert set((matrix.shapley_values or {"": 0}).values()) == {None}
+        assert made.diverged
+        assert made.finish().val.error == "score or loss of 1 of 60 examples is not finite"
+        assert made.finish().test.scores is not None

@@ -140,12 +140,31 @@ def test_a_subject_without_its_network_says_so(trial: Recorded, tmp_path: Path) 
 def test_a_trial_that_was_stopped_goes_on_bit_for_bit(trial: Recorded, tmp_path: Path) -> None:
     middle = trial.checkpoints[2]
     resumed = run_recorded(Morphogenesis(), GROWN, tmp_path, start=middle)
-    assert trial.result is not None
-    assert resumed.result is not None
-    timeless = [
-        {name: value for name, value in each.result.metrics.items() if name != "train_seconds"}
-        for each in (trial, resumed)
-        if each.result is not None
-    ]
-    assert timeless[0] == timeless[1]
+    assert timeless(resumed) == timeless(trial)
     assert resumed.rows == [row for row in trial.rows if row[0] > middle.step]
+
+
+def timeless(trial: Recorded) -> dict[str, float | None]:
+    assert trial.result is not None
+    return {n: value for n, value in trial.result.metrics.items() if n != "train_seconds"}
+
+
+@pytest.mark.parametrize(("asked", "step"), [(0, 1), (2, 4), (11, 17)])
+def test_a_trial_that_is_told_to_leave_within_an_epoch_goes_on_bit_for_bit(
+    trial: Recorded, tmp_path: Path, asked: int, step: int
+) -> None:
+    left = run_recorded(Morphogenesis(), GROWN, tmp_path, leave_after=asked)
+    assert left.result is None
+    assert left.checkpoints[-1].step == step
+    resumed = run_recorded(Morphogenesis(), GROWN, tmp_path, start=left.checkpoints[-1])
+    assert timeless(resumed) == timeless(trial)
+    assert resumed.rows == [row for row in trial.rows if row[0] > step]
+    assert left.rows == [row for row in trial.rows if row[0] <= step]
+
+
+def test_it_saves_within_long_epochs_and_comes_to_the_same(trial: Recorded, tmp_path: Path) -> None:
+    often = run_recorded(Morphogenesis(), {**GROWN, "checkpoint_steps": 2}, tmp_path)
+    steps = [2, 3, 4, 6, 8, 9, 10, 12, 14, 15, 16, 18]
+    assert [each.step for each in often.checkpoints] == steps
+    assert timeless(often) == timeless(trial)
+    assert often.rows == trial.rows

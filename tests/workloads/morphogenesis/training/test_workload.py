@@ -7,6 +7,7 @@ import sys
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 
 from workloads.errors import InputError
 from workloads.morphogenesis.config import MorphogenesisConfig
@@ -63,14 +64,26 @@ def test_the_settings_of_a_learned_policy_are_filled_in() -> None:
             {"policy": "schedule", "slots": {"mid": {"blueprint": "norm", "germinate_at": 25}}},
             "the last epoch is 24",
         ),
+        ({"policy": "schedule", "slots": {"mid": {"germinate_at": 25}}}, "the last epoch is 24"),
         ({"params_ratio": 1.25, "slots": THREE}, "give policy=none"),
         ({"host": "gpt", "data": "embedded:stories", "heads": 5}, "does not divide"),
         ({"data": "nowhere"}, "sklearn:digits"),
+        ({"slots": THREE, "matrix_slots": ["erly"]}, "matrix_slots.*did you mean early"),
     ],
 )
 def test_what_cannot_grow_is_refused(fields: dict[str, Any], said: str) -> None:
     with pytest.raises(InputError, match=said):
         Morphogenesis().check(resolved(**fields))
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [{"channels": 10**8}, {"epochs": 10**12}, {"batch_size": 10**5}, {"width": 10**6}],
+    ids=str,
+)
+def test_what_no_machine_can_train_is_refused(fields: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError, match="less than or equal"):
+        MorphogenesisConfig.model_validate(fields)
 
 
 def test_a_fuller_matrix_covers_a_smaller_one() -> None:
@@ -81,6 +94,26 @@ def test_a_fuller_matrix_covers_a_smaller_one() -> None:
             assert workload.covers({"counterfactual": mode}, {"counterfactual": other})
         for other in modes[place + 1 :]:
             assert not workload.covers({"counterfactual": mode}, {"counterfactual": other})
+
+
+@pytest.mark.parametrize(
+    ("seen", "asked", "enough"),
+    [
+        ({"matrix_examples": None}, {"matrix_examples": 20}, True),
+        ({"matrix_examples": 20}, {"matrix_examples": None}, False),
+        ({"matrix_examples": 20}, {"matrix_examples": 10}, True),
+        ({"matrix_slots": None}, {"matrix_slots": ["mid"]}, True),
+        ({"matrix_slots": ["mid"]}, {"matrix_slots": None}, False),
+        ({"matrix_slots": ["mid", "late"]}, {"matrix_slots": ["mid"]}, True),
+        ({"matrix_examples": 20}, {"counterfactual": "off", "matrix_examples": None}, True),
+        ({"checkpoint_steps": 500}, {"checkpoint_steps": 1000}, True),
+    ],
+)
+def test_a_matrix_of_everything_covers_one_of_a_part(
+    seen: dict[str, Any], asked: dict[str, Any], enough: bool
+) -> None:
+    seen = {"counterfactual": "auto", **seen}
+    assert Morphogenesis().covers(seen, {"counterfactual": "auto", **asked}) is enough
 
 
 def test_switches_are_the_named_slots() -> None:

@@ -129,6 +129,11 @@ class GrowingHost(nn.Module):
         host that `lifecycle` does not tell of must be empty there, and become so here. Raises
         ValueError if it tells of a slot that this host lacks.
         """
+        self.restore_lifecycle(lifecycle)
+        self.load_state_dict(dict(tensors), strict=True)
+
+    def restore_lifecycle(self, lifecycle: Mapping[str, Any]) -> None:
+        """As `restore`, but for the tensors: the host's stay, seeds have those they began with."""
         slots = self.slots
         if strange := sorted(set(lifecycle) - set(slots)):
             raise ValueError(
@@ -137,7 +142,6 @@ class GrowingHost(nn.Module):
             )
         for name, slot in slots.items():
             slot.restore_lifecycle(lifecycle.get(name) or SlotLife(name, slot.life.terms).to_json())
-        self.load_state_dict(dict(tensors), strict=True)
 
     def state(self) -> dict[str, Any]:
         """A copy of both: `{"tensors": ..., "lifecycle": ...}`, on the CPU."""
