@@ -12,8 +12,12 @@ from types import TracebackType
 
 from cluster.contract import ClusterError, NodeSize, Resources
 from cluster.ray_folder import RayFolder
+from cluster.ray_notices import silence_notices
 
 OBJECT_STORE_BYTES = 256 * 1024 * 1024
+_TOO_SLOW = "timed out during startup"
+"""What Ray says when its processes are not up in half a minute: on a busy machine that happens, and
+its limit is fixed. The second time its files are read from memory."""
 
 
 class LocalCluster:
@@ -51,7 +55,7 @@ class LocalCluster:
         self._folder.remove()
         self._folder = None
 
-    def _start(self) -> None:
+    def _start(self, tries: int = 2) -> None:
         import ray
 
         self._folder = RayFolder()
@@ -61,6 +65,7 @@ class LocalCluster:
         os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "1")
         # nothing of a study is told to Ray's makers, unless its user wants that
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+        silence_notices()
         try:
             with _on_the_loopback_address():
                 ray.init(
@@ -78,6 +83,8 @@ class LocalCluster:
             self.__exit__(None, None, None)  # what has started of it
             if not isinstance(error, Exception):
                 raise
+            if tries > 1 and _TOO_SLOW in str(error):
+                return self._start(tries - 1)
             raise ClusterError(
                 f"Ray did not start on this machine: {error}. See: orrery doctor"
             ) from error

@@ -16,6 +16,7 @@ from typing import Any
 
 from cluster.contract import ClusterError, Resources
 from cluster.local import offered_by_ray
+from cluster.ray_notices import silence_notices
 from cluster.ray_probe import NO_NODE, ours
 from cluster.ray_settings import environment_with, read_environment_again
 from cluster.reaching import host_and_port, reach
@@ -99,6 +100,7 @@ class RayCluster:
         _use_own_token()
         _try_in_another_process(address, _LIMIT_S - (time.monotonic() - began))
         self._connected = True
+        silence_notices()
         try:
             ray.init(
                 address=address,

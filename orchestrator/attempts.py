@@ -8,6 +8,7 @@ before it commits anything.
 from __future__ import annotations
 
 import os
+import shutil
 import tempfile
 import time
 import uuid
@@ -195,7 +196,11 @@ def claim_attempt(
         code_digest=code_digest,
     )
     # its process does not outlive the machine either
-    write_whole(folder / "claim.json", encode(claim), durable=False)
+    try:
+        write_whole(folder / "claim.json", encode(claim), durable=False)
+    except OSError:  # a full disk: a folder without a claim would seem to be somebody's
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
     return HeldAttempt(folder, claim)
 
 
@@ -255,8 +260,6 @@ class AttemptCheckpoints:
     @contextmanager
     def saving(self, step: int) -> Iterator[Path]:
         """As in the protocol. Raises `ToldToLeave` once it is complete, if that is wanted."""
-        import shutil
-
         folder = self.attempt.folder / "checkpoint"
         folder.mkdir(exist_ok=True)
         partial = Path(tempfile.mkdtemp(prefix=".partial-", dir=folder))

@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 from orchestrator.errors import UsageError
 from orchestrator.home import Home
+from orchestrator.interruption import interrupted_by_terminate
 from orchestrator.publishing import place_of, sink_of
 from telemetry import MlflowSink
 from telemetry.sinks.mlflow_store import database_of, with_driver
 
 LOOPBACK = "127.0.0.1"
 PORTS_TRIED = 50
+PATIENCE_S = 5.0
+"""How long the server may take to end."""
 
 
 def serve(home: str | Path | None, port: int, say: Callable[[str], None]) -> int:
@@ -45,13 +50,27 @@ def serve(home: str | Path | None, port: int, say: Callable[[str], None]) -> int
         *("--artifacts-destination", place.mlflow_artifacts.as_uri()),
         *("--host", LOOPBACK, "--port", str(free), "--workers", "1"),
     ]
-    process = subprocess.Popen(command, env={**os.environ, "MLFLOW_DISABLE_TELEMETRY": "true"})
-    try:
-        return process.wait()
-    except KeyboardInterrupt:
-        process.terminate()
-        process.wait()
-        return 0
+    environment = {**os.environ, "MLFLOW_DISABLE_TELEMETRY": "true"}
+    # a group of its own: MLflow's workers and job runners outlive a server that is told to end
+    with interrupted_by_terminate():
+        process = subprocess.Popen(command, env=environment, start_new_session=True)
+        try:
+            return process.wait()
+        except KeyboardInterrupt:
+            return 0
+        finally:
+            _end_group(process)
+
+
+def _end_group(process: subprocess.Popen[bytes]) -> None:
+    """Ends a process with everything it has started."""
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGTERM)
+    with suppress(subprocess.TimeoutExpired):
+        process.wait(PATIENCE_S)
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
 
 
 def free_port(first: int) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -40,11 +41,14 @@ if TYPE_CHECKING:
     from cluster import Cluster, Place
     from cluster import Resources as ClusterResources
     from orchestrator.engine.feed import Feed, TicketSource
+    from orchestrator.evaluation.subjects import SubjectPlan
     from orchestrator.study import Study
     from telemetry import CollectorClient
 
 DRAIN_LIMIT_S = 120.0
 RELEASE_LIMIT_S = 10.0
+POINTS_A_WORKER = 64
+"""Points of a model that are worth a further worker where these have to be asked for first."""
 
 
 @dataclass(frozen=True)
@@ -145,7 +149,7 @@ class Driver:
                 trial=file.resources.trial_size,
                 trials=max(
                     len(plan.to_run) + proposals_open(plan, self.selection),
-                    len(plan.open_subjects),
+                    self._places_for_points(plan.subjects),
                 ),
                 max_concurrent=file.resources.max_concurrent,
                 slurm=slurm,
@@ -182,6 +186,13 @@ class Driver:
         ranks = offered.fits(dataclasses.replace(wanted.trial_size, ranks=1))
         most = wanted.max_concurrent
         return ranks if most is None else min(ranks, most * wanted.ranks)
+
+    def _places_for_points(self, subjects: Sequence[SubjectPlan]) -> int:
+        """How many places for trials the workers fill that these models can keep busy."""
+        wanted = self.study.file.resources
+        asked = [len(one.missing) for one in subjects if one.state in ("open", "waits")]
+        workers = sum(math.ceil(points / POINTS_A_WORKER) for points in asked)
+        return math.ceil(workers / wanted.ranks)
 
     def _phases(self, plan: Plan, places: int, workers: int) -> bool:
         from telemetry import start_collector
@@ -259,7 +270,7 @@ class Driver:
         self.feed = None  # nothing of this stage is lost: a cancelled study interrupts it at once
         once = dataclasses.replace(self.selection, again=False, limit=None)
         subjects = self.study.plan(once).open_subjects
-        self.cluster.need(len(subjects))
+        self.cluster.need(self._places_for_points(subjects))
         self.evaluated = measure_points(
             self.study,
             subjects,

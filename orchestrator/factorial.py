@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from orchestrator.errors import UsageError, unknown
-from orchestrator.study_file import Factorial, merged
+from orchestrator.study_file import ArmFile, Factorial, merged
 from telemetry.counterfactual.coalitions import NONE, Coalition, named
+from workloads.errors import nearest
 
 if TYPE_CHECKING:
     from orchestrator.trials import Trial
     from telemetry.counterfactual.plan import CoalitionPlan
 
+JOIN = "+"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
+MOST_NAME = 40
+"""Characters of a factor's name: arms and metrics join several."""
 
 
 def coalition_plan(design: Factorial) -> CoalitionPlan:
@@ -120,6 +124,11 @@ def _check_name(name: str) -> None:
             f"a factor cannot be called '{name}': that {why}. Use letters, digits, '_', '.' and "
             "'-'; '+' joins the names of what is on."
         )
+    if len(name) > MOST_NAME:
+        raise UsageError(
+            f"factor '{name[:MOST_NAME]}…' has a name of {len(name)} characters, and {MOST_NAME} "
+            "are the most, since the names of arms join them; shorten it."
+        )
 
 
 def _check_overlap(factors: Mapping[str, Mapping[str, Any]]) -> None:
@@ -148,6 +157,7 @@ def _check_listed(design: Factorial, combinations: Mapping[str, Coalition]) -> N
     """A listed arm may say the role of a combination, but not be another thing of that name."""
     for arm in design.arms:
         if arm.name not in combinations:
+            _check_no_combination(arm, tuple(design.factors), combinations)
             continue
         same = merged({}, arm.overrides) == coalition_overrides(design, combinations[arm.name])
         if (arm.overrides and not same) or arm.seeds is not None:
@@ -155,6 +165,31 @@ def _check_listed(design: Factorial, combinations: Mapping[str, Coalition]) -> N
                 f"arm '{arm.name}' has the name of a combination of factors: it may give its role "
                 "and what it is about, but no overrides or seeds of its own; call it otherwise."
             )
+
+
+def _check_no_combination(
+    arm: ArmFile, factors: Sequence[str], combinations: Mapping[str, Coalition]
+) -> None:
+    """Refuses a name that reads like a combination and is none: it would be the bare base."""
+    if not factors:
+        return
+    parts = arm.name.split(JOIN)
+    canonical = JOIN.join(name for name in factors if name in parts)
+    if set(parts) <= set(factors) and canonical not in combinations:
+        raise UsageError(
+            f"arm '{arm.name}': '{canonical}' is not among the {len(combinations)} combinations "
+            "that design.budget trains; leave the arm out, or give a larger budget or another "
+            "design.sampling_seed."
+        )
+    mistyped = not arm.overrides and nearest(arm.name, combinations)
+    if len(parts) > 1 or mistyped:
+        near = canonical if set(parts) <= set(factors) else nearest(arm.name, combinations)
+        guess = f" Did you mean '{near}'?" if near else ""
+        raise UsageError(
+            f"arm '{arm.name}' is no combination of the factors {', '.join(factors)}.{guess} "
+            f"'{JOIN}' joins the names of what is on, in the order of the factors; an arm that is "
+            "none of them has overrides, and a name without it."
+        )
 
 
 def factorial_notes(design: Factorial, trials: Iterable[Trial]) -> Iterator[str]:

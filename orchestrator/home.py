@@ -33,8 +33,9 @@ class Home:
 
     @classmethod
     def find(cls, path: str | os.PathLike[str] | None = None) -> Home:
-        """The home at `path`, else at `$ORRERY_HOME`, else `./.orrery`. Creates nothing."""
-        given = path if path is not None else os.environ.get("ORRERY_HOME") or DEFAULT_HOME
+        """The home at `path`, else at `$ORRERY_HOME`, else `./.orrery`; an empty one is as none.
+        Creates nothing."""
+        given = path or os.environ.get("ORRERY_HOME") or DEFAULT_HOME
         root = Path(given).expanduser().absolute()
         if root.exists() and not root.is_dir():
             raise UsageError(

@@ -316,7 +316,10 @@ class Ledger:
             connection.close()
 
     def _open(self) -> sqlite3.Connection:
-        """The index; one of another version, or that is no database, is made again."""
+        """The index; one of another version, or that is no database, is made again. Where there
+        are no trials, nothing is made: whoever only looks into a folder leaves nothing in it."""
+        if not self.home.trials.is_dir():
+            raise sqlite3.OperationalError(f"'{self.home.trials}' is not there")
         connection = sqlite3.connect(self.home.ledger, timeout=10)
         try:
             version = connection.execute("PRAGMA user_version").fetchone()[0]

@@ -58,6 +58,8 @@ class PlanFile(msgspec.Struct, frozen=True, kw_only=True):
     """The last run was told where to publish (`--to`)."""
     arms: list[PlannedArm] = []
     trials: list[ListedTrial] = []
+    asked: list[str] = []
+    """Trials whose models had points left to measure when this was planned."""
 
 
 def write_plan(study: Study, plan: Plan) -> None:
@@ -94,6 +96,7 @@ def write_plan(study: Study, plan: Plan) -> None:
             )
             for i in plan.trials
         ],
+        asked=[subject.trial.identity for subject in plan.subjects if subject.missing],
     )
     write_whole(folder / NAME, msgspec.json.encode(told))
 

@@ -13,6 +13,8 @@ import msgspec
 
 from orchestrator.attempts import attempts
 from orchestrator.earlier import first_planned_at
+from orchestrator.effects.effect import StudyEffects
+from orchestrator.effects.metrics import study_metrics
 from orchestrator.engine.reports import BEST
 from orchestrator.errors import UsageError
 from orchestrator.evaluation.points import asks_points, subject_of
@@ -101,9 +103,12 @@ def study_run(
     news: Sequence[str] = (),
     as_of: datetime | None = None,
     growth: str = "",
+    effects: StudyEffects | None = None,
+    ends: Iterable[TrialEnd | None] = (),
 ) -> StudyRun:
-    """The parent run: note, tags, params. `news`, `as_of` and `growth` (a part of the note) are
-    told while the study runs."""
+    """The parent run: note, tags, params, and `effects` as metrics, which follow from `ends`.
+    `news`, `as_of` and `growth` (a part of the note) are told while the study runs."""
+    figures = study_metrics(effects)
     return StudyRun(
         name=study.name,
         instance=study.instance,
@@ -115,7 +120,14 @@ def study_run(
         ended_ms=None if state == "running" else ended_ms(i.record for i in plan.trials),
         folder=str(study.folder),
         origin=study.home.origin,
+        figures=figures,
+        figures_ms=figures_ms(ends) if figures else 0,
     )
+
+
+def figures_ms(ends: Iterable[TrialEnd | None]) -> int:
+    """When the last was measured of what the study's figures follow from."""
+    return max((max(end.ended_ms or 0, end.figures_ms) for end in ends if end), default=0)
 
 
 def planned_ms(folder: Path) -> int | None:
@@ -164,9 +176,13 @@ def trial_end(study: Study, item: PlannedTrial) -> TrialEnd | None:
     end = end_of(study.home.trial(item.trial.identity), item.record, item.state)
     if end is None or not asks_points(study, item.trial.arm):
         return end
-    found = figures_of(study, item.trial.identity)
-    outcome = item.record.outcome
-    if found is None or outcome is None or found[0].subject != subject_of(outcome):
+    return with_figures(end, study.folder, item.record)
+
+
+def with_figures(end: TrialEnd, study_folder: Path, record: TrialRecord) -> TrialEnd:
+    """The same with what the study in a folder has kept of the model's points, if it has."""
+    found = figures_of(study_folder, record.identity)
+    if found is None or record.outcome is None or found[0].subject != subject_of(record.outcome):
         return end
     kept, tables = found
     return msgspec.structs.replace(
@@ -225,15 +241,18 @@ def publish(
     artifacts: Path | None = None,
     archive: bool = True,
     *,
+    effects: StudyEffects | None = None,
     afresh: bool = False,
     progress: Callable[[int, int], None] | None = None,
 ) -> PublishReport:
     """Brings MLflow to the state of the files. Doing it twice adds nothing.
 
-    The last two as in `telemetry.publish_study`.
+    `effects`, where they are known, become metrics of the study's own run; `afresh` and `progress`
+    as in `telemetry.publish_study`.
     """
     trials = [(trial_run(study, item), trial_end(study, item)) for item in each_once(plan)]
-    parent = study_run(study, plan, verdict, state)
+    ends = [end for _, end in trials]
+    parent = study_run(study, plan, verdict, state, effects=effects, ends=ends)
     return publish_study(
         parent,
         trials,

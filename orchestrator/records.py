@@ -88,6 +88,8 @@ class Outcome(msgspec.Struct, frozen=True):
     resumed_at_step: int | None = None
     checkpoint_step: int | None = None
     """The step of the checkpoint that its model can be had from; None if none was ever made."""
+    checkpoint_digest: str | None = None
+    """Hash of that checkpoint; None in records of versions that kept none."""
     version: int = RECORD_VERSION
 
     def values(self) -> dict[str, float | None]:

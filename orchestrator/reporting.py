@@ -24,9 +24,10 @@ from orchestrator.verdict import Verdict
 from workloads.contract import StudyView, TrialView
 
 if TYPE_CHECKING:
+    from orchestrator.report.sections import Section
     from orchestrator.study import Study
 
-REPORT_VERSION = 1
+REPORT_VERSION = 3
 _LIBRARIES = ("ray", "torch", "transformers", "peft", "accelerate", "mlflow")
 
 
@@ -75,10 +76,14 @@ def saved_report(study: Study, plan: Plan) -> StudyReport | None:
 
 def last_verdict(folder: Path) -> Verdict | None:
     """The verdict in a study's report folder, whatever results it was made from."""
-    try:
-        return msgspec.json.decode((folder / "verdict.json").read_bytes(), type=_Saved).verdict
-    except (OSError, msgspec.MsgspecError):
-        return None
+    saved = _read(folder)
+    return None if saved is None else saved.verdict
+
+
+def last_effects(folder: Path) -> StudyEffects | None:
+    """The effects in a study's report folder, whatever results they were made from."""
+    saved = _read(folder)
+    return None if saved is None else saved.effects
 
 
 def trial_views(study: Study, items: Sequence[PlannedTrial]) -> list[TrialView]:
@@ -108,11 +113,8 @@ def trial_views(study: Study, items: Sequence[PlannedTrial]) -> list[TrialView]:
 def _write(
     study: Study, plan: Plan, verdict: Verdict | None, effects: StudyEffects | None, folder: Path
 ) -> list[str]:
-    from orchestrator.report import StudyInfo, write_report
+    from orchestrator.report import StudyInfo, write_effects_report, write_report
 
-    if verdict is None:
-        _write_effects(study, effects or StudyEffects(), folder)
-        return []
     info = StudyInfo(
         name=study.name,
         instance=study.instance,
@@ -126,7 +128,9 @@ def _write(
         wall_time_s=_seconds(plan),
         created=datetime.now(UTC).isoformat(timespec="seconds"),
     )
-    write_report(verdict, info, _trial_rows(plan), folder, effects)
+    if verdict is None:
+        write_effects_report(effects or StudyEffects(), info, _trial_rows(plan), folder)
+        return []
     view = StudyView(
         name=study.name,
         instance=study.instance,
@@ -139,21 +143,28 @@ def _write(
         gate_met=verdict.gate.met if verdict.gate else None,
         next_steps=verdict.next_steps,
     )
+    added: list[Path] = []
+    problems = []
     try:
-        list(study.workload.summarise(view, folder))
+        added.extend(study.workload.summarise(view, folder))
     except Exception as error:  # the verdict stands without the workload's own pictures
-        return [f"the summary of workload '{study.workload.name}' failed: {error}"]
-    return []
+        problems = [f"the summary of workload '{study.workload.name}' failed: {error}"]
+    section = _section_of(study.workload.name, added)
+    write_report(verdict, info, _trial_rows(plan), folder, effects, section)
+    return problems
 
 
-def _write_effects(study: Study, effects: StudyEffects, folder: Path) -> None:
-    """The report of a study without a rule: what its effects are."""
-    from orchestrator.report.effect_files import effects_markdown, write_effects
+def _section_of(workload: str, files: Sequence[Path]) -> Sequence[Section]:
+    """The workload's own files: its pictures are shown, the others named."""
+    from orchestrator.report.sections import Section
 
-    written = write_effects(effects, folder)
-    title = f"{study.name}: {study.file.question}"
-    text = effects_markdown(effects, title, written.pictures)
-    (folder / "report.md").write_text(text, encoding="utf-8")
+    if not files:
+        return ()
+    pictures = [path for path in files if path.suffix == ".png"]
+    beside = ", ".join(path.name for path in files if path.suffix != ".png")
+    lines = (f"Beside this report: {beside}.",) if beside else ()
+    shown = tuple((path.stem.replace("_", " "), path.name) for path in pictures)
+    return (Section(f"From the workload {workload}", lines, pictures=shown),)
 
 
 def _trial_rows(plan: Plan) -> list[dict[str, Any]]:
@@ -247,13 +258,17 @@ class _Saved(msgspec.Struct):
 
 
 def _saved(folder: Path, stamp: str) -> StudyReport | None:
-    try:
-        saved = msgspec.json.decode((folder / "verdict.json").read_bytes(), type=_Saved)
-    except (OSError, msgspec.MsgspecError):
-        return None
-    if saved.stamp != stamp:
+    saved = _read(folder)
+    if saved is None or saved.stamp != stamp:
         return None
     return StudyReport(folder, saved.verdict, _files(folder), saved.problems, saved.effects)
+
+
+def _read(folder: Path) -> _Saved | None:
+    try:
+        return msgspec.json.decode((folder / "verdict.json").read_bytes(), type=_Saved)
+    except (OSError, msgspec.MsgspecError):
+        return None
 
 
 def _files(folder: Path) -> list[Path]:

@@ -9,12 +9,14 @@ from __future__ import annotations
 import json
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from orchestrator.effects import study_metrics
 from orchestrator.errors import OrreryError, UsageError, unknown
+from orchestrator.evaluation.published import keep_figures
 from orchestrator.home import Home
 from orchestrator.ledger import TrialRecord, read_trial
 from orchestrator.plan_file import ListedTrial, PlanFile, read_plan
@@ -22,6 +24,7 @@ from orchestrator.planning import Plan
 from orchestrator.publishing import (
     end_of,
     ended_ms,
+    figures_ms,
     planned_ms,
     publish,
     refuse_place,
@@ -31,8 +34,9 @@ from orchestrator.publishing import (
     state_of,
     study_note,
     study_tags,
+    with_figures,
 )
-from orchestrator.reporting import last_verdict, report_study, saved_report
+from orchestrator.reporting import last_effects, last_verdict, report_study, saved_report
 from orchestrator.row_restoring import restore_rows
 from orchestrator.study import Study
 from telemetry import (
@@ -158,6 +162,7 @@ def _publish_study(
         report = saved_report(study, plan)
         if report is None and state_of(plan) != "running":
             report = report_study(study, plan)
+        keep_figures(study, plan)
     except Exception as error:  # whatever a workload raises that was changed since
         return _publish_from_files(home, folder, study, told, _one_line(error), tell, left)
     verdict = report.verdict if report is not None else None
@@ -167,6 +172,7 @@ def _publish_study(
         verdict,
         state_of(plan),
         report.folder if report is not None else None,
+        effects=report.effects if report is not None else None,
         afresh=True,
         progress=tell,
     )
@@ -220,9 +226,10 @@ def _publish_from_files(
             continue
         if record.state != "planned":
             run = _trial_run(home, folder.name, told, listed, record)
-            trials.append((run, end_of(home.trial(listed.id), record, record.state)))
+            end = end_of(home.trial(listed.id), record, record.state)
+            trials.append((run, end if end is None else with_figures(end, folder, record)))
     report = folder / "report"
-    parent = _study_run(home, folder, study, told, records)
+    parent = _study_run(home, folder, study, told, records, [end for _, end in trials])
     done = publish_study(
         parent,
         trials,
@@ -236,12 +243,18 @@ def _publish_from_files(
 
 
 def _study_run(
-    home: Home, folder: Path, study: Study, told: PlanFile, records: dict[str, TrialRecord]
+    home: Home,
+    folder: Path,
+    study: Study,
+    told: PlanFile,
+    records: dict[str, TrialRecord],
+    ends: Sequence[TrialEnd | None],
 ) -> StudyRun:
     """As `publishing.study_run`, from files."""
     found = [records[listed.id].state for listed in told.trials if listed.id in records]
     counts = Counter(map(str, found))
     verdict = last_verdict(folder / "report")
+    figures = study_metrics(last_effects(folder / "report"))
     state = state_among(set(found))
     workload = told.workload or study.file.workload
     return StudyRun(
@@ -255,6 +268,8 @@ def _study_run(
         ended_ms=None if state == "running" else ended_ms(records.values()),
         folder=str(folder),
         origin=home.origin,
+        figures=figures,
+        figures_ms=figures_ms(ends) if figures else 0,
     )
 
 

@@ -13,10 +13,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from orchestrator.attempts import Attempt, attempts
+from orchestrator.errors import DamagedFileError
 from orchestrator.evaluation.points import subject_of
 from orchestrator.evaluation.store import stores_of
 from orchestrator.home import Home
 from orchestrator.ledger import read_trial
+from orchestrator.plan_file import NAME as PLAN
+from orchestrator.plan_file import read_plan
 from orchestrator.records import Outcome
 from orchestrator.replaying.rerunning import SCRATCH
 from telemetry.filesystem import BusyError, locked
@@ -38,7 +41,7 @@ def collect_garbage(home: str | Path | None = None, *, dry_run: bool = False) ->
     replays (those of this host), and archiving.
 
     A trial that is not done keeps its checkpoints: they are what it continues from. So does one
-    whose model is being measured, or has points left that a run began to measure.
+    whose model is being measured, or had points left when a study that asks for them ran last.
     """
     place = Home.find(home)
     total, removed = 0, []
@@ -75,14 +78,24 @@ def _archive_spools(home: Home) -> None:
 
 def _garbage(home: Home) -> Iterator[Path]:
     yield from left_behind(home.root, SCRATCH)
+    asked = _asked(home)
     for identity in sorted(home.identities()):
         yield from left_behind(home.trial(identity), REBUILDING)
         yield from _unfinished_archives(home.trial(identity))
         record = read_trial(home, identity)
-        if record.state == "running" or _is_measured(home, record.outcome):
+        if record.state == "running" or identity in asked or _is_measured(home, record.outcome):
             continue
         for attempt in attempts(home.trial(identity)):
             yield from _leavings(attempt, record.outcome)
+
+
+def _asked(home: Home) -> set[str]:
+    """Trials of whose models a study wants points that it had not measured when it ran last."""
+    found: set[str] = set()
+    for plan in home.studies.glob(f"*/{PLAN}"):
+        with suppress(DamagedFileError):  # what it asked for, nobody knows
+            found.update(read_plan(plan.parent).asked)
+    return found
 
 
 def _is_measured(home: Home, outcome: Outcome | None) -> bool:

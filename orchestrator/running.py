@@ -102,14 +102,17 @@ def run_study(
     selection = Selection(tuple(only), limit, again, same_code, retry)
     passed = _all_passes(study, selection, place, console, request(study.folder))
     after = study.plan(without_repeats(selection))
-    if study.searching is not None:  # what it proposed, its plan did not know yet
+    # what a search proposed, its plan did not know yet; nor which points would be measured
+    if study.searching is not None or after.subjects:
         write_plan(study, after)
     report, left = StudyReport(study.folder / "report", None, ()), dict(passed.left)
     if not passed.interrupted:
         report = report_study(study, after)
         keep_figures(study, after)
         state = "cancelled" if passed.cancelled else state_of(after)
-        published = publish(study, after, report.verdict, state, report.folder)
+        published = publish(
+            study, after, report.verdict, state, report.folder, effects=report.effects
+        )
         left = left if published.busy else published.left
     return RunReport(
         study=study,

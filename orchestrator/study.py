@@ -230,15 +230,15 @@ class Study:
 
     def _fingerprint(self, source: Input, value: str) -> str:
         """What stands for an input in the instance's name."""
-        config = self.maker.config(Arm("base", "arm", self._any_overrides()))
+        config = self.maker.config(self._any_arm())
         try:
             return self.maker.fingerprint(source, value, config)
         except InputError as error:
             raise UsageError(str(error)) from error
 
-    def _any_overrides(self) -> Mapping[str, Any]:
-        """Overrides under which the base validates: a base may leave fields to its arms."""
-        return next((arm.overrides for arm in arms_of(self.file.design)), {})
+    def _any_arm(self) -> Arm:
+        """An arm under which the base validates: a base may leave fields to its arms."""
+        return next(arms_of(self.file.design), Arm("base", "arm", {}))
 
     def _with_lasting_inputs(self) -> Study:
         """Inputs are named so that study.yaml means the same anywhere, and tomorrow."""

@@ -29,6 +29,8 @@ Role = Literal["baseline", "comparator", "arm", "control"]
 Estimator = Literal["auto", "paired_regression", "kernel_shap", "k_additive", "permutation"]
 """How Shapley values are estimated from a sample of coalitions; `auto` takes the least error."""
 Level = bool | int | float | str | None
+Seed = Annotated[int, Field(ge=0, lt=2**32)]
+"""What every library takes as a seed."""
 
 
 class Part(BaseModel):
@@ -48,7 +50,7 @@ class ArmFile(Part):
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.+-]*$", max_length=60)
     role: Role = "arm"
     overrides: dict[str, Any] = {}
-    seeds: list[int] | None = None
+    seeds: list[Seed] | None = None
     """Replicates of this arm alone; a control that needs no training has one."""
     about: str = ""
 
@@ -133,8 +135,8 @@ class Search(Part):
     """A metric the workload reports while it trains, such as `eval/f1`: of the dev split."""
     mode: Literal["max", "min"] = "max"
     searcher: Literal["random", "optuna"] = "random"
-    searcher_seed: int = 0
-    explore_seed: int = 1000
+    searcher_seed: Seed = 0
+    explore_seed: Seed = 1000
     """The seed of every proposal: not among the study's, so that the verdict is on fresh seeds."""
     scheduler: Asha | None = None
     arms: list[ArmFile] = []
@@ -156,7 +158,7 @@ class Removal(Part):
     estimator: Estimator = "auto"
     draws: int = Field(default=2, ge=2)
     """Independent draws of sampled coalitions: their spread is the sampling error."""
-    sampling_seed: int = 0
+    sampling_seed: Seed = 0
     order: int = Field(default=3, ge=1, le=3)
     """Interactions are given up to this order."""
 
@@ -176,7 +178,7 @@ class Factorial(Part):
     """All 2^n arms beyond n = 6 too, up to n = 16."""
     estimator: Estimator = "auto"
     draws: int = Field(default=2, ge=2)
-    sampling_seed: int = 0
+    sampling_seed: Seed = 0
     order: int = Field(default=3, ge=1, le=3)
     removal: Removal | None = None
     arms: list[ArmFile] = []
@@ -201,7 +203,8 @@ class Resources(Part):
     """Reserved with Ray's scheduler, so that fewer trials run at once; None reserves nothing."""
     max_concurrent: int | None = Field(default=None, ge=1)
     time_limit_s: float | None = Field(default=None, gt=0)
-    """A trial that runs longer fails as `timed_out`."""
+    """A trial that runs longer fails as `timed_out`. A point that takes longer to measure on a
+    finished model fails too, and a model that takes longer to open is given up."""
 
     @property
     def trial_size(self) -> TrialSize:
@@ -236,7 +239,7 @@ class StudyFile(Part):
     hypothesis: str = ""
     workload: str
     base: dict[str, Any] = {}
-    seeds: list[int] = Field(default=[0, 1, 2, 3, 4], min_length=1)
+    seeds: list[Seed] = Field(default=[0, 1, 2, 3, 4], min_length=1)
     design: Design
     verdict: Rule | None = None
     next_steps: dict[str, list[str]] = {}

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from orchestrator.attempts import Attempt, attempts
+from orchestrator.attempts import Attempt, attempts, outcomes
 from orchestrator.errors import DamagedFileError, UsageError
 from orchestrator.home import Home
 from orchestrator.ledger import TrialRecord, read_trial
@@ -94,6 +94,7 @@ def trace_trial(name: str, home: str | Path | None = None) -> Trace:
     record = read_trial(place, identity)
     tries = attempts(folder)
     arm, study, label = _asked_for(place, identity, tries)
+    published = {outcome.attempt for outcome in outcomes(folder)}
     causes: Sequence[Cause] = ()
     unreadable = None
     try:
@@ -104,7 +105,7 @@ def trace_trial(name: str, home: str | Path | None = None) -> Trace:
         record=record,
         label=label,
         folder=folder,
-        story=[_told(attempt) for attempt in tries],
+        story=[_told(one, one.number in published) for one in tries],
         traceback=_traceback(tries),
         reproduce=_reproduce(place, study, identity, record) if study else f"(no study: {arm})",
         replay=_replay(place, identity) if record.state in ("done", "failed", "pruned") else None,
@@ -165,12 +166,13 @@ def _listed(home: Home) -> Iterator[ListedTrial]:
             yield from read_plan(file.parent).trials
 
 
-def _told(attempt: Attempt) -> str:
+def _told(attempt: Attempt, published: bool) -> str:
     claim, end = attempt.claim(), attempt.end()
     who = f"process {claim.process.pid} on {claim.process.host}" if claim else "unclaimed"
     if end is None:
-        how = {"dead": "published or died", "alive": "runs", "unknown": "of another host"}
-        return f"attempt {attempt.number}: {who}: {how[attempt.life()]}"
+        how = {"dead": "died", "alive": "runs", "unknown": "of another host"}
+        stands = "published" if published else how[attempt.life()]
+        return f"attempt {attempt.number}: {who}: {stands}"
     cause = f": {end.failure.kind}: {end.failure.cause}" if end.failure else ""
     return f"attempt {attempt.number}: {who}: {end.state}{cause}"
 

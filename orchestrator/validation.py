@@ -38,9 +38,20 @@ def _line(item: Any, model: type[BaseModel], prefix: str, data: Any) -> str:
         return f"{key}: {own}" if key else own
     given = repr(item["input"])
     given = given if len(given) <= 60 else given[:57] + "…"
+    if item["type"] in ("int_parsing", "int_from_float", "int_type"):
+        return f"'{key}' is {given}, but should be a whole number{_in_digits(item['input'])}."
     if message.startswith("Input should be "):
         return f"'{key}' is {given}, but should be {message.removeprefix('Input should be ')}."
     return f"'{key}' is {given}: {message[:1].lower()}{message[1:]}."
+
+
+def _in_digits(given: Any) -> str:
+    """How a number such as 1e12, which YAML reads as a text, is to be written."""
+    try:
+        number = float(given)
+    except (TypeError, ValueError):
+        return ""
+    return f"; write {int(number)}" if number.is_integer() and abs(number) < 1e18 else ""
 
 
 def _as_written(location: list[Any], data: Any) -> list[str]:

@@ -11,6 +11,7 @@ from types import TracebackType
 
 from cluster.contract import ClusterError, ClusterRequest, Resources
 from cluster.head import Head
+from cluster.ray_notices import silence_notices
 from cluster.shared_home import refuse_unless_shared
 from cluster.slurm.check import refuse_wrong
 from cluster.slurm.commands import Slurm, SlurmError
@@ -78,7 +79,7 @@ class SlurmCluster:
         sources = Sources.snapshot(request.home)
         self._head = Head(request, sources)
         head = self._head.start()
-        _silence_ray()
+        silence_notices()
         self._tending = Tending(slurm, request, size, sources, head.address, head.token_path)
         while not self._tending.joined():
             self._tending.step()
@@ -136,11 +137,3 @@ class SlurmCluster:
         finally:
             if self._head is not None:
                 self._head.stop()
-
-
-def _silence_ray() -> None:
-    """Keeps Ray from printing a page about each node that leaves: here they come and go, and what
-    that means for the study is told in its own words. Ray has no setting for it."""
-    from ray._private import worker
-
-    worker.print_to_stdstream = lambda data, ignore_prefix=False: logger.debug("%s", data["lines"])

@@ -34,6 +34,7 @@ from orchestrator.progress import progress_for
 from orchestrator.queue_views import queue_views
 from orchestrator.records import Outcome, State
 from orchestrator.ticketing import Ticketing
+from orchestrator.verdict.numbers import counted
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -169,8 +170,8 @@ class ArrayDriver:
         self._send(room_was_made=True)
         if waiting := self.outbox.waiting():
             self.tell.say(
-                f"{waiting} trials wait for room in the queue: the next wave goes with "
-                f"{self.tell.again}"
+                f"no room in the queue yet for {counted(waiting, 'trial')}: the next wave goes "
+                f"with {self.tell.again}"
             )
         self.tell.say(f"How it goes: orrery status {self.study.name}")
         return Passed()

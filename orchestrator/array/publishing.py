@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from orchestrator.ledger import read_trial
 from orchestrator.planning import Plan
 from orchestrator.publishing import sink_of, study_run, trial_end, trial_run
+from orchestrator.watching.growth_note import GrowthNote
 from telemetry import publish_study
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ class FilePublisher:
 
     def __init__(self, study: Study, plan: Plan) -> None:
         self._study, self._plan = study, plan
+        self._growth = GrowthNote(study)
         self._sink: Sink | None = None
         self._due: set[str] = set()
         self._running: set[str] = set()
@@ -67,8 +69,9 @@ class FilePublisher:
         self._plan = dataclasses.replace(self._plan, trials=items)
         first = {i.trial.identity: i for i in items if i.trial.identity in wanted}
         try:
+            now, growth = datetime.now(UTC), self._growth.text()
             report = publish_study(
-                study_run(self._study, self._plan, None, "running", as_of=datetime.now(UTC)),
+                study_run(self._study, self._plan, None, "running", as_of=now, growth=growth),
                 [(trial_run(self._study, i), trial_end(self._study, i)) for i in first.values()],
                 self._sink,
             )

@@ -10,6 +10,7 @@ from cluster.slurm.queue import JobView
 from cluster.slurm.records import JobRecord
 from orchestrator.array.followed import Blind, FollowedTask
 from orchestrator.publishing import reproduce_command
+from orchestrator.verdict.numbers import counted
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -33,7 +34,7 @@ class Telling:
 
     def submitted(self, records: Sequence[JobRecord], waiting: int) -> None:
         arrays = ", ".join(f"{record.id}_[0-{record.tasks - 1}]" for record in records)
-        more = f"; {waiting} trials wait for room in the queue" if waiting else ""
+        more = f"; no room in the queue yet for {counted(waiting, 'trial')}" if waiting else ""
         self.say(f"submitted {sum(record.tasks for record in records)} tasks as {arrays}{more}")
 
     def no_room(self, waiting: int) -> None:
@@ -41,8 +42,8 @@ class Telling:
         if not self._told_of_no_room:
             self._told_of_no_room = True
             self.say(
-                f"no room in SLURM's queue for {waiting} trials: other jobs of yours take all that "
-                "you may have there (MaxSubmitJobs, slurm.max_submit); tried again"
+                f"no room in SLURM's queue for {counted(waiting, 'trial')}: other jobs of yours "
+                "take all that you may have there (MaxSubmitJobs, slurm.max_submit); tried again"
             )
 
     def held(self, views: Iterable[JobView]) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from orchestrator.cli.options import AsJson, HomeFolder, Preset, Settings, print_json
+from orchestrator.verdict.numbers import counted
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -76,7 +77,8 @@ def export(
         print_json(written.to_json())
     elif written.path is not None:
         size = size_text(written.path.stat().st_size)
-        typer.echo(f"{written.path}: {written.rows:,} rows of {written.trials} trials, {size}")
+        rows, trials = counted(written.rows, "row"), counted(written.trials, "trial")
+        typer.echo(f"{written.path}: {rows} of {trials}, {size}")
     if written.hint is not None:
         typer.echo(written.hint, err=True)
 

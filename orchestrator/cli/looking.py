@@ -148,7 +148,7 @@ def report(
     elif written.effects is not None:
         out.print(render_effects(written.effects))
     for path in written.files:
-        if path.suffix in (".html", ".md", ".csv"):
+        if path.suffix in (".html", ".md", ".csv", ".png"):
             typer.echo(str(path))
 
 
@@ -189,6 +189,7 @@ def publish_what_is_left(study: Study, made: Plan) -> None:
             saved.verdict if saved else None,
             state_of(made),
             saved.folder if saved else None,
+            effects=saved.effects if saved else None,
         )
     except OSError as error:
         typer.echo(f"note: could not publish what is left: {error}", err=True)

@@ -79,8 +79,21 @@ def known_study(
     if not settings and preset is None and not name.endswith((".yaml", ".yml")):
         last = Study.last_run(name, home=home)
         if last is not None:
+            _say_which(name, last)
             return last
     return load_study(name, settings, preset, home)
+
+
+def _say_which(name: str, last: Study) -> None:
+    """A bare name means what ran last: where that is another than the name alone would run, the
+    person is told, beside what machines read."""
+    import json
+
+    words = [f"--preset {last.preset}"] if last.preset else []
+    for key, value in (last.settings or {}).items():
+        words.append(f"-s {key}={value if isinstance(value, str) else json.dumps(value)}")
+    if words:
+        typer.echo(f"{name}: as it ran last, with {' '.join(words)} ({last.instance})", err=True)
 
 
 def parsed_settings(settings: list[str] | None) -> dict[str, Any]:

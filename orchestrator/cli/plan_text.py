@@ -10,6 +10,7 @@ from orchestrator.cli.heading import heading
 from orchestrator.cli.points_text import points_lines
 from orchestrator.disk import folder_bytes
 from orchestrator.progress import duration
+from orchestrator.verdict.numbers import counted
 
 if TYPE_CHECKING:
     from cluster import Place
@@ -61,8 +62,8 @@ def summary_lines(study: Study, plan: Plan, place: Place | None = None) -> list[
         known += f" ({plan.other_code} under other code; --same-code would run them again)"
     to_run = f"to run {len(plan.to_run)}"
     if plan.proposals_left:
-        to_run += f" + {plan.proposals_left} proposals of the search"
-    lines.append(f"{len(plan.trials)} trials: {known}, {to_run}")
+        to_run += f" + {counted(plan.proposals_left, 'proposal')} of the search"
+    lines.append(f"{counted(len(plan.trials), 'trial')}: {known}, {to_run}")
     for why, count in Counter(
         item.why for item in plan.trials if item.action == "run" and item.why
     ).items():

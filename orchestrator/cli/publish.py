@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from orchestrator.cli.options import AsJson, HomeFolder, To, print_json
+from orchestrator.verdict.numbers import counted
 
 if TYPE_CHECKING:
     from orchestrator.restoring import Published
@@ -54,7 +55,7 @@ def publish(
 
 
 def _lines(result: Published) -> Iterator[str]:
-    yield f"{result.study}: {result.trials} trials, {result.rows} rows"
+    yield f"{result.study}: {counted(result.trials, 'trial')}, {counted(result.rows, 'row')}"
     if result.from_files is not None:
         yield f"  told from its files, since it cannot be planned: {result.from_files}"
     for trial, what in result.mended.items():

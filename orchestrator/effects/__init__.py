@@ -10,7 +10,8 @@ from orchestrator.effects.effect import (
     Question,
     StudyEffects,
 )
-from orchestrator.effects.gathering import effects_of, figures_by_name, trial_effects
+from orchestrator.effects.gathering import effects_of, trial_effects
+from orchestrator.effects.metrics import figures_by_name, model_metrics, study_metrics
 
 __all__ = [
     "CoalitionMean",
@@ -20,5 +21,7 @@ __all__ = [
     "StudyEffects",
     "effects_of",
     "figures_by_name",
+    "model_metrics",
+    "study_metrics",
     "trial_effects",
 ]

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from orchestrator.effects.effect import EffectTable
 from orchestrator.effects.planned import planned_figures
 from orchestrator.effects.tabling import Asked, effect_table, incomplete_table
+from orchestrator.verdict.numbers import counted
 
 if TYPE_CHECKING:
     import numpy as np
@@ -46,7 +47,7 @@ def causal_effects(
     seeds = tuple(sorted({one.seed for arm in chosen for one in arm.replicates}))
     asked = Asked(
         question="causal effect",
-        about=f"{len(order)} arms x {len(seeds)} seeds",
+        about=f"{counted(len(order), 'arm')} x {counted(len(seeds), 'seed')}",
         seeds=seeds,
         metric=rule.metric,
         factors=factors,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Literal
 
-from orchestrator.effects.effect import SINGLE, EffectTable, StudyEffects
+from orchestrator.effects.effect import EffectTable, StudyEffects
 from orchestrator.effects.removal import Scale, Subject, arm_effects, subject_effects
 from orchestrator.study_file import Factorial
 
@@ -61,17 +61,6 @@ def trial_effects(study: Study, item: PlannedTrial) -> EffectTable | None:
         return None
     factors = tuple(study.workload.switches(item.trial.config))
     return subject_effects(design.removal, subject, factors, _scale(study, [subject]))
-
-
-def figures_by_name(table: EffectTable) -> dict[str, float | None]:
-    """Figures as metrics; those of one factor with their ends: `shapley/early`,
-    `shapley/early/low`. None is "not estimated"."""
-    named: dict[str, float | None] = {}
-    for one in table.effects:
-        named[one.name] = one.value
-        if one.kind in SINGLE:
-            named |= {f"{one.name}/low": one.low, f"{one.name}/high": one.high}
-    return named
 
 
 def _causal(study: Study, plan: Plan, design: Factorial) -> EffectTable | None:

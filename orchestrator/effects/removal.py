@@ -10,9 +10,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
-from orchestrator.effects.effect import EffectTable
+from orchestrator.effects.effect import CoalitionMean, EffectTable
 from orchestrator.effects.planned import planned_figures
-from orchestrator.effects.tabling import Asked, effect_table, incomplete_table
+from orchestrator.effects.tabling import Asked, effect_table, incomplete_table, known_means
+from orchestrator.verdict.numbers import counted
 
 if TYPE_CHECKING:
     import numpy as np
@@ -59,7 +60,7 @@ def arm_effects(
 ) -> EffectTable:
     """Over the models of one arm, which must all have a complete table. Each is a seed."""
     arm = subjects[0].arm
-    about = f"{len(subjects)} models of {arm}"
+    about = f"{counted(len(subjects), 'model')} of {arm}"
     return _judged(_asked(design, factors, scale, subjects, about), subjects)
 
 
@@ -121,17 +122,34 @@ def _judged(asked: Asked, subjects: Sequence[Subject]) -> EffectTable:
     if not problems and len({one.units for one in tables}) > 1:
         problems = ["the models were measured on different examples"]
     if problems:
-        return incomplete_table(asked, problems, [_means(one, asked) for one in subjects])
-    return effect_table(asked, _scores(tables, asked), _clusters(tables[0]))
+        means = [_means(one, asked) for one in subjects]
+        return incomplete_table(asked, problems, means, _known(asked, tables, means))
+    named = [on for _, on in _named(asked)]
+    return effect_table(asked, _scores(tables, named), _clusters(tables[0]))
 
 
-def _scores(tables: Sequence[PointTable], asked: Asked) -> Iterator[NDArray[np.float64]]:
+def _known(
+    asked: Asked, tables: Sequence[PointTable], means: Sequence[Sequence[float | None]]
+) -> dict[tuple[str, ...], CoalitionMean]:
+    """What was measured on every model, with intervals: one bad coalition spoils no other."""
+    whole = [i for i in range(len(asked.coalitions)) if all(one[i] is not None for one in means)]
+    if not whole or len({one.units for one in tables}) > 1:
+        return {}
+    named = [on for _, on in _named(asked)]
+    scores = _scores(tables, [named[i] for i in whole])
+    chosen = [asked.coalitions[i] for i in whole]
+    return known_means(asked, chosen, scores, _clusters(tables[0]))
+
+
+def _scores(
+    tables: Sequence[PointTable], named: Sequence[frozenset[str]]
+) -> Iterator[NDArray[np.float64]]:
     """[coalitions, examples] of each model, or [coalitions, 1] of means."""
     import numpy as np
 
     for table in tables:
         rows = _rows(table)
-        order = [rows[on] for _, on in _named(asked)]
+        order = [rows[on] for on in named]
         if table.scores is not None:
             yield np.asarray(table.scores[order], dtype=np.float64)
         else:

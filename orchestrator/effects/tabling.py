@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Literal
 
 from orchestrator.effects import effect as words
 from orchestrator.effects.effect import CoalitionMean, Effect, EffectTable, Question
+from orchestrator.verdict.numbers import counted
 
 if TYPE_CHECKING:
     import numpy as np
@@ -81,7 +83,7 @@ def effect_table(
     states = np.array(asked.coalitions, dtype=bool).reshape(len(asked.coalitions), -1)
     count = len(asked.coalitions)
     cells = count if count <= MOST_INTERVALS else 0
-    rows = np.vstack([asked.weights, np.eye(count)[:cells]])
+    rows = np.vstack([asked.weights, np.eye(cells, count)])
     reduced: list[Reduced] = []
     examples = 0
     for one in scores:
@@ -101,6 +103,7 @@ def effect_table(
         one_model=asked.one_model,
         sampling_se=errors,
         sampling_df=df,
+        plain=cells,
     )
     unchanged = np.all([one.unchanged for one in reduced], axis=0)
     nothing = tuple(f for f, same in zip(asked.factors, unchanged, strict=True) if same)
@@ -118,12 +121,31 @@ def effect_table(
     )
 
 
+def known_means(
+    asked: Asked,
+    coalitions: Sequence[Coalition],
+    scores: Iterable[Floats],
+    clusters: NDArray[np.intp] | None,
+) -> dict[tuple[str, ...], CoalitionMean]:
+    """The means of some of the coalitions, with intervals, by what is on. As `effect_table`; scores
+    [of these coalitions, examples]."""
+    import numpy as np
+
+    none = np.zeros((0, len(coalitions)))
+    some = replace(asked, coalitions=tuple(coalitions), figures=(), weights=none, sampling=None)
+    return {cell.on: cell for cell in effect_table(some, scores, clusters).coalitions}
+
+
 def incomplete_table(
-    asked: Asked, problems: Sequence[str], means: Sequence[Sequence[float | None]] = ()
+    asked: Asked,
+    problems: Sequence[str],
+    means: Sequence[Sequence[float | None]] = (),
+    known: Mapping[tuple[str, ...], CoalitionMean] = MappingProxyType({}),
 ) -> EffectTable:
     """The same where something is missing: no figure is derived, and what is missing is said.
 
-    `means` are by seed or model [coalitions]; None for one that is not known.
+    `means` are by seed or model [coalitions]; None for one that is not known. What every seed or
+    model has stands in the table, with its interval where that is `known` (`known_means`).
     """
     why = problems[0] if len(problems) == 1 else f"{problems[0]}; {len(problems) - 1} more"
     return _table(
@@ -145,11 +167,18 @@ def incomplete_table(
             for figure, family in zip(asked.figures, asked.families, strict=True)
         ),
         coalitions=tuple(
-            CoalitionMean(_on(asked, on), None, by_replicate=tuple(one[i] for one in means))
+            known.get(_on(asked, on)) or _mean(_on(asked, on), [one[i] for one in means])
             for i, on in enumerate(asked.coalitions)
         ),
         problems=tuple(problems),
     )
+
+
+def _mean(on: tuple[str, ...], each: Sequence[float | None]) -> CoalitionMean:
+    """Without an interval, and without a value where a seed or model has none."""
+    there = [value for value in each if value is not None]
+    whole = bool(there) and len(there) == len(each)
+    return CoalitionMean(on, sum(there) / len(there) if whole else None, by_replicate=tuple(each))
 
 
 def _table(
@@ -231,14 +260,17 @@ def _label(
     if low is None or high is None:
         return words.NOT_ESTIMATED, _no_interval(asked, replicates)
     if not asked.one_model and replicates < asked.screen_seeds:
-        return words.INCONCLUSIVE, f"{replicates} seeds; a screen takes {asked.screen_seeds}"
+        return (
+            words.INCONCLUSIVE,
+            f"{counted(replicates, 'seed')}; a screen takes {asked.screen_seeds}",
+        )
     sign = 1.0 if asked.direction == "higher" else -1.0
     lower, upper = sorted((sign * low, sign * high))
     good, bad = (words.SYNERGY, words.INTERFERENCE) if len(figure.of) > 1 else _main
     if lower <= 0.0 <= upper:
         return words.INCONCLUSIVE, ""
     if not asked.one_model and replicates < asked.full_seeds:
-        return words.CANDIDATE, f"{replicates} seeds; a verdict takes {asked.full_seeds}"
+        return words.CANDIDATE, f"{counted(replicates, 'seed')}; a verdict takes {asked.full_seeds}"
     return (good if lower > 0.0 else bad), ""
 
 

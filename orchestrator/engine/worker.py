@@ -20,12 +20,14 @@ from orchestrator.attempts import (
     claim_attempt,
     outcomes,
 )
+from orchestrator.checkpoint_digest import checkpoint_digest
 from orchestrator.engine.failures import failure_of
 from orchestrator.engine.job import Job, Launch, Ran, RankFailed, RankLost, run_here
 from orchestrator.engine.reports import Reports
 from orchestrator.engine.ticket import Ticket
 from orchestrator.engine.watching import watched
 from orchestrator.errors import BusyError
+from orchestrator.evaluation.subjects import checkpoint_of
 from orchestrator.home import Home, write_whole
 from orchestrator.identity import identity_config
 from orchestrator.leaving import Ear, ToldToLeave, Word, cancelled, heeding, noticed
@@ -186,7 +188,12 @@ def _run_held(
         reported=reports.last,
         checkpoint_step=made.step if (made := checkpoints.latest()) is not None else None,
     )
-    return msgspec.structs.replace(outcome, metrics=reports.best() | outcome.metrics)
+    model = checkpoint_of(held.folder.parent, outcome)
+    return msgspec.structs.replace(
+        outcome,
+        metrics=reports.best() | outcome.metrics,
+        checkpoint_digest=checkpoint_digest(model) if model is not None else None,
+    )
 
 
 def _publish(held: HeldAttempt, outcome: Outcome) -> None:

@@ -29,6 +29,10 @@ class SubjectSpec:
     workload: str
     config: Mapping[str, Any]
     checkpoint: Path | None
+    digest: str | None = None
+    """Of the checkpoint, as the outcome tells it; None if it does not."""
+    again: str = "run the trial again"
+    """What to do about a checkpoint that is another now."""
 
 
 @dataclass(frozen=True)
@@ -70,12 +74,16 @@ class PointWorker:
         self._units = 0
         self._broken = False
 
+    def here(self) -> None:
+        """Answers once the worker's process is there."""
+
     def pack(self, spec: SubjectSpec) -> tuple[str, Packed]:
         """What the subject is opened from, for the object store; first why it can't be, if so."""
         from workloads.evaluation import one_line
         from workloads.registry import load_workload
 
         try:
+            _refuse_another(spec)
             workload = load_workload(spec.workload)
             config = workload.Config.model_validate(spec.config)
             return "", workload.pack_subject(config, spec.checkpoint)
@@ -114,12 +122,27 @@ class PointWorker:
             for measured in self._subject.measure(points):
                 if len(results) == len(points):
                     raise ValueError(f"measure() gave more than the {len(points)} results asked")
-                results.append(_checked(measured, self._units))
+                results.append(_checked(measured, self._units, self._subject.score_metric))
             if len(results) < len(points):
                 raise ValueError(f"measure() gave {len(results)} of {len(points)} results")
         except Exception as error:
             raised, self._broken = one_line(error), True
         return Chunk(tuple(results), time.perf_counter() - began, raised)
+
+
+def _refuse_another(spec: SubjectSpec) -> None:
+    """Raises `InputError` for a checkpoint that is not the one the outcome's numbers are of: it is
+    looked at once for all workers, when it is packed."""
+    from orchestrator.checkpoint_digest import checkpoint_digest
+    from workloads.errors import InputError
+
+    if spec.checkpoint is None or spec.digest is None:
+        return
+    if checkpoint_digest(spec.checkpoint) != spec.digest:
+        raise InputError(
+            f"the checkpoint '{spec.checkpoint}' has changed since its trial finished (damaged, or "
+            f"put in its place): this is not the model that was trained. {spec.again}"
+        )
 
 
 def _examples(subject: Subject) -> Examples:
@@ -132,14 +155,30 @@ def _examples(subject: Subject) -> Examples:
     return Examples(str(subject.score_metric), units, clusters)
 
 
-def _checked(measured: Measured, units: int) -> Result:
-    """A result as it may be kept: what a subject gets wrong becomes the point's error."""
+def _checked(measured: Measured, units: int, metric: str) -> Result:
+    """A result as it may be kept: what a subject gets wrong becomes the point's error, as does what
+    no figure can be made of."""
     if measured.error is not None:
         return Result({}, None, " ".join(measured.error.split()) or "no cause was given")
     try:
-        return Result(_values(measured.values), _scores(measured.scores, units), None)
+        values, scores = _values(measured.values), _scores(measured.scores, units)
+        _refuse_what_is_no_number(values, scores, metric)
+        return Result(values, scores, None)
     except (TypeError, ValueError) as error:
         return Result({}, None, " ".join(str(error).split()))
+
+
+def _refuse_what_is_no_number(
+    values: Mapping[str, float | None], scores: NDArray[np.float32] | None, metric: str
+) -> None:
+    """Raises ValueError for NaN in any metric, and for infinity in the one that is scored."""
+    import numpy as np
+
+    for name, value in values.items():
+        if value is not None and (value != value or (name == metric and not np.isfinite(value))):
+            raise ValueError(f"'{name}' is {value}")
+    if scores is not None and (strange := int((~np.isfinite(scores)).sum())):
+        raise ValueError(f"'{metric}' of {strange} of {len(scores)} examples is not finite")
 
 
 def _values(values: Mapping[str, float | None]) -> dict[str, float | None]:

@@ -1,15 +1,21 @@
 """Warm Ray actors that measure points: each opens a subject once and takes pieces of its points.
 
 A subject is packed once, by the first worker that opens it, into the object store; the others map
-it from there. Workers have two pieces each, so that none waits for this process.
+it from there. Workers have two pieces each, so that none waits for this process. One that takes
+too long for what it does is ended, as nobody can interrupt a computation; so the point that does it
+is found, and given up.
 """
 
 from __future__ import annotations
 
+import re
 import time
 from collections import deque
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
+from itertools import dropwhile
+from textwrap import shorten
 from typing import Any, Literal, Protocol
 
 from orchestrator.evaluation.actor import Chunk, Opened, PointWorker, Result
@@ -18,6 +24,12 @@ from orchestrator.evaluation.work import Piece, SubjectWork
 DEPTH = 2
 """Pieces that a worker has at once: while it measures one, the next is there."""
 WAIT_S = 0.5
+_NODE_DIED = "its node has died"
+"""What Ray says of a worker whose node is gone."""
+_COLOURS = re.compile("\x1b\\[[0-9;]*m")
+_EXIT = re.compile(r"Worker exit type: \w+ Worker exit detail: ")
+MOST_SAID = 300
+"""Characters of a cause; it ends with a whole word."""
 WORTH_OPENING_S = 1.0
 """A further worker opens a subject only where at least so much is left to measure."""
 
@@ -42,10 +54,18 @@ class Keeper(Protocol):
 class _Task:
     """Something that a worker was asked to do."""
 
-    kind: Literal["open", "measure"]
+    kind: Literal["start", "open", "measure"]
     ref: Any
     work: SubjectWork
     piece: Piece | None = None
+
+
+@dataclass
+class _Head:
+    """What a worker does now, and since when as far as this process knows."""
+
+    task: _Task
+    since_s: float
 
 
 @dataclass
@@ -53,6 +73,16 @@ class _Worker:
     actor: Any
     work: SubjectWork | None = None
     tasks: deque[_Task] = field(default_factory=deque)
+    head: _Head | None = None
+
+    def busy_s(self) -> float:
+        """How long it has been at its first task. Its start does not count: it may be that there
+        is no place for it yet."""
+        if not self.tasks or self.tasks[0].kind == "start":
+            return 0.0
+        if self.head is None or self.head.task is not self.tasks[0]:
+            self.head = _Head(self.tasks[0], time.monotonic())
+        return time.monotonic() - self.head.since_s
 
     @property
     def pieces(self) -> int:
@@ -70,10 +100,13 @@ class PoolStats:
 
 
 class Pool:
-    """At most `size` actors, each with what `options` reserves (as `ray.remote` takes them)."""
+    """At most `size` actors, each with what `options` reserves (as `ray.remote` takes them).
 
-    def __init__(self, size: int, options: Mapping[str, Any]) -> None:
-        self.size, self.options = size, dict(options)
+    `limit_s`: the most that a point, or opening a subject, may take; None: as long as it wants.
+    """
+
+    def __init__(self, size: int, options: Mapping[str, Any], limit_s: float | None = None) -> None:
+        self.size, self.options, self.limit_s = size, dict(options), limit_s
         self.stats = PoolStats()
         self._workers: list[_Worker] = []
         self._packed: dict[str, tuple[Any, Any]] = {}
@@ -81,7 +114,15 @@ class Pool:
         self._begun: list[SubjectWork] = []
 
     def run(self, works: Sequence[SubjectWork], keeper: Keeper) -> None:
-        """Blocks until every subject is measured or given up. An interrupt passes through."""
+        """Blocks until every subject is measured or given up. An interrupt passes through; what
+        workers have measured by then is kept."""
+        try:
+            self._run(works, keeper)
+        except KeyboardInterrupt:
+            self._take_what_is_there(keeper)
+            raise
+
+    def _run(self, works: Sequence[SubjectWork], keeper: Keeper) -> None:
         import ray
 
         self._waiting, self._begun = list(works), []
@@ -93,6 +134,7 @@ class Pool:
                 ready, _ = ray.wait(list(heads), num_returns=1, timeout=WAIT_S)
                 for ref in ready:
                     self._take(heads[ref], keeper)
+                self._end_those_late(keeper)
             elif self._waiting:
                 time.sleep(WAIT_S)  # all that is left is others' now
             self._end_those_over(keeper)
@@ -116,7 +158,7 @@ class Pool:
             work = self._next_subject(keeper)
             if work is None:
                 return
-            worker = idle.popleft() if idle else self._hire()
+            worker = idle.popleft() if idle else self._hire(work)
             self._open(worker, work)
             self._feed(worker)
 
@@ -147,13 +189,14 @@ class Pool:
     def _workers_on(self, work: SubjectWork) -> int:
         return sum(worker.work is work for worker in self._workers)
 
-    def _hire(self) -> _Worker:
+    def _hire(self, work: SubjectWork) -> _Worker:
         import ray
 
         remote = (
             ray.remote(**self.options)(PointWorker) if self.options else ray.remote(PointWorker)
         )
         worker = _Worker(remote.remote())
+        worker.tasks.append(_Task("start", worker.actor.here.remote(), work))
         self._workers.append(worker)
         self.stats.workers += 1
         return worker
@@ -175,9 +218,11 @@ class Pool:
         try:
             came = ray.get(task.ref)
         except ray.exceptions.RayError as error:
-            self._lost(worker, _cause(error), keeper)
+            self._lost(worker, error, keeper)
             return
         worker.tasks.popleft()
+        if task.kind == "start":
+            return
         if isinstance(came, Opened):
             if came.examples is None:
                 task.work.give_up(came.why)
@@ -196,16 +241,39 @@ class Pool:
         if came.raised is not None:  # by contract that ends the worker
             self._discard(worker)
 
-    def _lost(self, worker: _Worker, cause: str, keeper: Keeper) -> None:
+    def _take_what_is_there(self, keeper: Keeper) -> None:
+        import ray
+
+        with suppress(ray.exceptions.RayError):  # the interrupt may have ended Ray, too
+            for worker in list(self._workers):
+                while worker.tasks and ray.wait([worker.tasks[0].ref], timeout=0)[0]:
+                    self._take(worker, keeper)
+
+    def _lost(self, worker: _Worker, error: BaseException, keeper: Keeper) -> None:
         """A worker died: with what it had begun, which is suspect, and with what it had not."""
         self.stats.lost += 1
+        cause, with_node = _cause(error), _NODE_DIED in str(error)
         task = worker.tasks.popleft()
-        if task.piece is None:
+        if with_node or task.piece is None:
             self._packed.pop(task.work.spec.subject, None)  # it may have been lost with its node
+        if task.piece is not None:
+            died = task.work.node_lost if with_node else task.work.died
+            keeper.keep(task.work, died(task.piece, cause))
+        elif not with_node:
             task.work.opening_died(cause)
-        else:
-            keeper.keep(task.work, task.work.died(task.piece, cause))
         self._discard(worker)
+
+    def _end_those_late(self, keeper: Keeper) -> None:
+        if self.limit_s is None:
+            return
+        for worker in [worker for worker in self._workers if worker.busy_s() > self.limit_s]:
+            task = worker.tasks.popleft()
+            cause = f"took longer than the limit of {self.limit_s:g} s (resources.time_limit_s)"
+            if task.piece is None:
+                task.work.give_up(f"opening it {cause}")
+            else:
+                keeper.keep(task.work, task.work.late(task.piece, cause))
+            self._discard(worker)
 
     def _discard(self, worker: _Worker) -> None:
         import ray
@@ -229,6 +297,13 @@ class Pool:
 
 
 def _cause(error: BaseException) -> str:
-    """What Ray says of a lost worker, in one line without its advice."""
-    text = " ".join(str(error).split())
-    return text[:160] if text else type(error).__name__
+    """What Ray says of a lost worker, in one line without its advice: the error itself, where one
+    was raised, else what became of the process."""
+    lines = _COLOURS.sub("", str(error)).splitlines()
+    raised = [index for index, line in enumerate(lines) if line.startswith("  File ")]
+    if raised:
+        lines = list(dropwhile(lambda line: line.startswith(" "), lines[raised[-1] :]))
+    said = " ".join(" ".join(line for line in lines if not line.startswith("\t")).split())
+    said = _EXIT.sub("", said.partition("Some common causes")[0])
+    said = said[max(0, said.find("The actor is dead because")) :]
+    return shorten(said, MOST_SAID, placeholder=" …") or type(error).__name__

@@ -27,9 +27,7 @@ if TYPE_CHECKING:
     from orchestrator.planning import Plan, PlannedTrial
     from orchestrator.study import Study
 
-FIGURES_VERSION = 1
-REMOVAL = "removal/"
-"""How the metrics begin that tell removal costs: never to be taken for causal effects."""
+FIGURES_VERSION = 2
 
 
 class ModelFigures(msgspec.Struct, frozen=True):
@@ -42,9 +40,9 @@ class ModelFigures(msgspec.Struct, frozen=True):
     figures: dict[str, float | None] = {}
 
 
-def figures_of(study: Study, identity: str) -> tuple[ModelFigures, Path] | None:
+def figures_of(study_folder: Path, identity: str) -> tuple[ModelFigures, Path] | None:
     """The figures that were kept last of a trial's model, and the folder of its tables."""
-    folder = _folder(study, identity)
+    folder = _folder(study_folder, identity)
     try:
         kept = msgspec.json.decode((folder / "figures.json").read_bytes(), type=ModelFigures)
     except (OSError, msgspec.MsgspecError):
@@ -60,27 +58,24 @@ def keep_figures(study: Study, plan: Plan) -> None:
             continue
         store = PointStore.of(study.home, subject.subject, study.workload.version)
         stamp = f"{FIGURES_VERSION}/{store.stamp()}"
-        known = figures_of(study, subject.trial.identity)
+        known = figures_of(study.folder, subject.trial.identity)
         if known is None or (known[0].subject, known[0].stamp) != (subject.subject, stamp):
             _keep(study, items[subject.trial.identity], stamp)
 
 
 def _keep(study: Study, item: PlannedTrial, stamp: str) -> None:
-    from orchestrator.effects import figures_by_name, trial_effects
+    from orchestrator.effects import model_metrics, trial_effects
     from orchestrator.report.effect_files import write_model
 
     table = point_table(study, item.trial)
     effects = trial_effects(study, item)
-    # "+" is none of the characters that MLflow takes
-    named_figures = figures_by_name(effects) if effects is not None else {}
-    figures = {name.replace("+", ":"): value for name, value in named_figures.items()}
-    folder = _folder(study, item.trial.identity)
+    folder = _folder(study.folder, item.trial.identity)
     (folder / "tables").mkdir(parents=True, exist_ok=True)
     write_whole(folder / "tables" / "removal-points.csv", _csv(table), durable=False)
     if effects is not None:
         write_model(effects, folder / "tables")
-    named = {f"{REMOVAL}{name}": value for name, value in figures.items()}
-    kept = ModelFigures(table.subject, stamp, table.measured_at_s or 0.0, named)
+    measured_at_s = table.measured_at_s or 0.0
+    kept = ModelFigures(table.subject, stamp, measured_at_s, model_metrics(effects))
     write_whole(folder / "figures.json", msgspec.json.encode(kept), durable=False)
 
 
@@ -104,5 +99,5 @@ def _number(values: Mapping[str, NDArray[np.float64]], name: str, index: int) ->
     return "" if value != value else repr(value)
 
 
-def _folder(study: Study, identity: str) -> Path:
-    return study.folder / "models" / identity
+def _folder(study_folder: Path, identity: str) -> Path:
+    return study_folder / "models" / identity

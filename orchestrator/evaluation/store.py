@@ -11,6 +11,7 @@ newest that did not fail counts.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
@@ -75,8 +76,13 @@ class PointStore:
         return [Part(self.folder / name) for name in sorted(names)]
 
     def stamp(self) -> str:
-        """Changes whenever its files do."""
-        return ",".join(part.path.stem.removeprefix("part-") for part in self.parts())
+        """A hash of its files: their names alone come again when somebody has removed them."""
+        for _ in range(LOOKS):
+            try:
+                return _content_hash(part.path for part in self.parts())
+            except FileNotFoundError:  # put together meanwhile
+                continue
+        raise self._restless()
 
     def known(self, wanted: Iterable[str], code: str | None = None) -> Known:
         """What is known of these points. `code`: only what sources of that digest measured."""
@@ -114,7 +120,7 @@ class PointStore:
                 max((row.at_s for row in rows.values()), default=None),
                 tuple(damaged),
             )
-        raise DamagedFileError(f"'{self.folder}' cannot be read: its files keep changing.")
+        raise self._restless()
 
     def append(self, held: HeldAttempt, batch: Batch) -> Path:
         """Adds a batch as one whole file. Raises `Superseded` if another process has taken over,
@@ -146,8 +152,11 @@ class PointStore:
         return claim_attempt(self.folder / "claim", outcome_number=0, study=study, code_digest=code)
 
     def release(self, held: HeldAttempt) -> None:
-        """Lets others measure; what earlier claims have left goes."""
-        held.finish("done")
+        """Lets others measure; what earlier claims have left goes. Needs no room on the disk."""
+        try:
+            held.finish("done")
+        except OSError:
+            shutil.rmtree(held.folder, ignore_errors=True)
         for older in attempts(self.folder / "claim"):
             if older.number < held.number:
                 shutil.rmtree(older.folder, ignore_errors=True)
@@ -187,7 +196,10 @@ class PointStore:
                 return self._look(wanted, code)
             except FileNotFoundError:  # put together meanwhile
                 continue
-        raise DamagedFileError(f"'{self.folder}' cannot be read: its files keep changing.")
+        raise self._restless()
+
+    def _restless(self) -> DamagedFileError:
+        return DamagedFileError(f"'{self.folder}' cannot be read: its files keep changing.")
 
     def _look(self, wanted: set[str], code: str | None) -> _Newest:
         found: list[tuple[Part, Examples, list[tuple[str, bool, float]]]] = []
@@ -227,6 +239,21 @@ class _Newest:
     examples: Examples | None
     best: Mapping[str, tuple[bool, bool, float]]
     damaged: tuple[str, ...]
+
+
+def _content_hash(paths: Iterable[Path]) -> str:
+    """Of names and contents; of a file that cannot be read the name alone counts."""
+    whole = hashlib.sha256()
+    for path in paths:
+        whole.update(path.name.encode())
+        try:
+            with path.open("rb") as file:
+                whole.update(hashlib.file_digest(file, "sha256").digest())
+        except FileNotFoundError:
+            raise
+        except OSError:
+            continue
+    return whole.hexdigest()[:16]
 
 
 def _few(tables: Sequence[object]) -> list[object]:

@@ -30,8 +30,8 @@ class PointTable:
         factors: what can be switched off, in its order along the network.
         points: [points] what was asked.
         on: [points] the names that are on; empty for a point of another kind.
-        values: metric -> [points], accuracies in percent, losses in nats. NaN where it came out as
-            NaN, where the subject did not measure it, and where the point failed or is missing.
+        values: metric -> [points], accuracies in percent, losses in nats. NaN where the
+            subject did not measure it, and where the point failed or is missing.
         scores: [points, units] the `score_metric` by example; NaN rows where there are none. None
             if no point has any.
         units, clusters: [units] ids of the examples.

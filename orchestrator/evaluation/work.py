@@ -6,6 +6,7 @@ that ends its worker alone is given up, and the others go on.
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import time
 from collections import deque
@@ -17,8 +18,8 @@ from orchestrator.evaluation.points import Asked
 from orchestrator.evaluation.rows import Batch, Examples, PointRow
 from workloads.evaluation import Point
 
-FIRST = 16
-"""Points in a piece before it is known how long one takes."""
+FIRST = 1
+"""Points in a piece before it is known how long one takes: a slow one is known, and kept, alone."""
 PIECE_S = 1.0
 """A piece takes about so long: short enough to lose, long enough to share beginnings."""
 LEAST_PIECE_S = 0.05
@@ -26,6 +27,8 @@ LEAST_PIECE_S = 0.05
 MOST = 4096
 MOST_DEATHS = 2
 """So often a point may end its worker, measured alone."""
+MOST_NODES = 5
+"""So often a piece may be lost with its node, which is seldom its fault."""
 MOST_OPENINGS = 3
 """So often a subject may end the worker that opens it."""
 HOPELESS = 3
@@ -34,10 +37,12 @@ HOPELESS = 3
 
 @dataclass(frozen=True)
 class Piece:
-    """Indices of points that are measured together, and how often that ended a worker."""
+    """Indices of points that are measured together, how often that ended a worker, and how often
+    the worker's node was lost."""
 
     indices: tuple[int, ...]
     deaths: int = 0
+    nodes: int = 0
 
     def halves(self) -> tuple[Piece, Piece]:
         middle = (len(self.indices) + 1) // 2
@@ -130,9 +135,25 @@ class SubjectWork:
             self.again.extendleft(reversed(piece.halves()))
             return {}
         if piece.deaths + 1 < MOST_DEATHS:
-            self.again.appendleft(Piece(piece.indices, piece.deaths + 1))
+            self.again.appendleft(dataclasses.replace(piece, deaths=piece.deaths + 1))
             return {}
         return {piece.indices[0]: self._failed(f"its worker died {MOST_DEATHS} times: {cause}")}
+
+    def node_lost(self, piece: Piece, cause: str) -> dict[int, Result]:
+        """As `died`, where the whole node is gone: the piece goes out again as it is."""
+        if piece.nodes + 1 >= MOST_NODES:
+            return self.died(piece, cause)
+        self.out -= 1
+        self.again.appendleft(dataclasses.replace(piece, nodes=piece.nodes + 1))
+        return {}
+
+    def late(self, piece: Piece, cause: str) -> dict[int, Result]:
+        """As `died`, of a piece that took too long: trying again would take as long."""
+        self.out -= 1
+        if len(piece.indices) > 1:
+            self.again.extendleft(reversed(piece.halves()))
+            return {}
+        return {piece.indices[0]: self._failed(cause)}
 
     def opening_died(self, cause: str) -> None:
         """A worker died while it opened the subject."""
@@ -175,8 +196,9 @@ class SubjectWork:
 class Rows:
     """Results on their way to a file: written whole, seldom enough to stay few files."""
 
-    FIRST_S = 5.0
-    LONGEST_S = 60.0
+    FIRST_S = 3.0
+    LONGEST_S = 15.0
+    """What a kill may cost."""
     BYTES = 32 * 1024 * 1024
 
     def __init__(self, code: str) -> None:
@@ -205,12 +227,14 @@ class Rows:
         return bool(self._rows) and (now_s - self._since_s >= pause_s or size >= self.BYTES)
 
     def batch(self, work: SubjectWork) -> Batch | None:
-        """All that waits; None if nothing does."""
+        """All that waits, and goes on waiting until `forget`; None if nothing does."""
         self._since_s = time.monotonic()
         if not self._rows:
             return None
         examples = work.examples or Examples("", (), ())
         asked = [work.asked.points[index] for index in self._rows]
-        batch = Batch(examples, asked, tuple(self._rows.values()))
+        return Batch(examples, asked, tuple(self._rows.values()))
+
+    def forget(self) -> None:
+        """Drops all that waits: it is written, or cannot be."""
         self._rows = {}
-        return batch

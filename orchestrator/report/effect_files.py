@@ -3,15 +3,24 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import io
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from orchestrator.effects.effect import EffectTable, StudyEffects
-from orchestrator.report.effects import coalition_rows, effect_rows, effect_sections
+from orchestrator.report.effects import (
+    coalition_rows,
+    effect_rows,
+    factor_columns,
+)
+
+MOST_NAME = 80
+"""Characters of an arm's name in the name of a file."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +65,7 @@ def write_matrix(table: EffectTable, folder: Path, name: str) -> list[Path]:
     if not rows:
         return []
     made = [_csv(folder / f"{name}.csv", rows), folder / f"{name}.parquet"]
-    flags = set(table.factors)
+    flags = set(factor_columns(table).values())
     fields = [
         pa.field(key, pa.string() if key == "on" else pa.bool_() if key in flags else pa.float64())
         for key in rows[0]
@@ -77,19 +86,16 @@ def write_model(table: EffectTable, folder: Path) -> None:
     plot_matrix(table, folder / "removal-matrix.png")
 
 
-def effects_markdown(effects: StudyEffects, title: str, pictures: Mapping[str, str]) -> str:
-    """The report of a study that states no rule: its effects alone."""
-    from orchestrator.report.sections import section_markdown
-
-    parts = [f"# {title}"]
-    parts += [p for one in effect_sections(effects, pictures) for p in section_markdown(one)]
-    return "\n\n".join(parts) + "\n"
-
-
 def slug(table: EffectTable) -> str:
     """`causal-effect`, or `removal-cost-` and the arm whose models were switched."""
     question = table.question.replace(" ", "-")
-    return f"{question}-{table.arm}" if table.arm else question
+    return f"{question}-{_in_file_name(table.arm)}" if table.arm else question
+
+
+def _in_file_name(arm: str) -> str:
+    """An arm's name with what a file name cannot hold replaced, and a digest if it was changed."""
+    clean = re.sub(r"[^\w.+=,-]", "_", arm)[:MOST_NAME]
+    return clean if clean == arm else f"{clean}-{hashlib.sha256(arm.encode()).hexdigest()[:6]}"
 
 
 def _csv(path: Path, rows: Sequence[Mapping[str, Any]]) -> Path:

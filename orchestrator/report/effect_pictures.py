@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from orchestrator.effects.effect import EffectTable
+from orchestrator.effects.effect import HARMS, HELPS, INTERFERENCE, SYNERGY, EffectTable
 from orchestrator.report.plots import COLOURS, FAINT, INK, new_figure, save
 from orchestrator.verdict.numbers import shown, signed
 
@@ -19,6 +19,8 @@ MOST_NAMED = 8
 MOST_DRAWN = 10
 """Factors of a heat map: 32 x 32 cells."""
 PAIRS = ("sii", "interaction")
+FOUND = frozenset({HELPS, HARMS, SYNERGY, INTERFERENCE})
+"""Labels of figures that are drawn filled and solid."""
 
 
 def plot_matrix(table: EffectTable, path: Path) -> Path | None:
@@ -57,8 +59,8 @@ def plot_matrix(table: EffectTable, path: Path) -> Path | None:
 def plot_interactions(table: EffectTable, path: Path) -> Path | None:
     """Factors on a circle, as large as their Shapley value; lines are Shapley interactions.
 
-    A line is dashed, and a circle hollow, where the interval holds 0 or there is none. None, and
-    no file, without Shapley values.
+    A line is dashed, and a circle hollow, where the label is no finding. None, and no file, without
+    Shapley values.
     """
     shapley = {name: table.find("shapley", name) for name in table.factors}
     sizes = {name: one.value for name, one in shapley.items() if one and one.value is not None}
@@ -78,7 +80,7 @@ def plot_interactions(table: EffectTable, path: Path) -> Path | None:
     largest = max(abs(value) for value in sizes.values()) or 1.0
     for name, value in sizes.items():
         one = shapley[name]
-        sure = one is not None and one.low is not None and one.low * (one.high or 0.0) > 0
+        sure = one is not None and one.label in FOUND
         x, y = places[name]
         colour = _colour(table, value)
         axis.scatter(
@@ -95,7 +97,7 @@ def plot_interactions(table: EffectTable, path: Path) -> Path | None:
     axis.axis("off")
     axis.set_title(
         f"{table.question}, {table.about}: Shapley values and interactions\n"
-        "green: good, red: bad; hollow or dashed: the interval holds 0, or there is none",
+        "green: good, red: bad; hollow or dashed: no finding (inconclusive, a candidate, or 0)",
         fontsize=9,
         color=FAINT,
     )
@@ -112,7 +114,7 @@ def _lines(axis: Axes, table: EffectTable, places: dict[str, tuple[float, float]
         if one.value is None or abs(one.value) < 0.05 * largest:
             continue
         (x0, y0), (x1, y1) = places[one.of[0]], places[one.of[1]]
-        sure = one.low is not None and one.low * (one.high or 0.0) > 0
+        sure = one.label in FOUND
         colour = _colour(table, one.value)
         axis.plot(
             [x0, x1], [y0, y1], color=colour, linewidth=0.8 + 5 * abs(one.value) / largest,

@@ -12,7 +12,7 @@ from orchestrator.effects.effect import (
 )
 from orchestrator.report.rows import level
 from orchestrator.report.sections import Section, ShownTable
-from orchestrator.verdict.numbers import MISSING, interval, shown, signed
+from orchestrator.verdict.numbers import MISSING, interval, shown, signed, telling
 
 KINDS = {
     "shapley": "Shapley value",
@@ -28,6 +28,9 @@ MOST_ROWS = 60
 """Figures in a table of the report; all are in effects.csv."""
 MOST_COALITIONS = 64
 MOST_BRIEF = 16
+MOST_REGIMES = 8
+POINTS = frozenset({"points", "percent", "%"})
+"""Units in which an interaction has a regime: its limits are in points."""
 BRIEF = frozenset({"total", "shapley", "sii"})
 TITLES = ("Effects of each factor", "Effects of factors together")
 BRIEF_TITLES = ("Shapley values (all: all on less all off)", "Shapley interactions of pairs")
@@ -87,10 +90,11 @@ def effect_rows(effects: StudyEffects) -> list[dict[str, object]]:
 
 def coalition_rows(table: EffectTable) -> list[dict[str, object]]:
     """The matrix of one table: a row for each coalition; None is "not measured"."""
+    flags = factor_columns(table)
     return [
         {
             "on": cell.name,
-            **{factor: factor in cell.on for factor in table.factors},
+            **{column: factor in cell.on for factor, column in flags.items()},
             table.metric: cell.value,
             "low": cell.low,
             "high": cell.high,
@@ -103,10 +107,20 @@ def coalition_rows(table: EffectTable) -> list[dict[str, object]]:
     ]
 
 
+def factor_columns(table: EffectTable) -> dict[str, str]:
+    """The column of each factor in the rows of `coalition_rows`."""
+    from telemetry.counterfactual.coalitions import columns
+
+    taken = ("on", table.metric, "low", "high", *(f"seed {seed}" for seed in table.seeds))
+    return columns(table.factors, taken)
+
+
 def value_text(effect: Effect | None, places: int = PLACES) -> str:
-    """`+1.27 [+0.90, +1.64]`; "n/a" for what is not estimated."""
+    """`+1.27 [+0.90, +1.64]`; "n/a" for what is not estimated. More places where an end would
+    read as 0 and is none: the label goes by it."""
     if effect is None:
         return ""
+    places = telling([effect.low, effect.high], [0.0], places)
     ends = interval(effect.low, effect.high, places, sign=True)
     value = signed(effect.value, places)
     return value if ends == MISSING else f"{value} {ends}"
@@ -133,12 +147,39 @@ def _findings(table: EffectTable) -> list[str]:
         first = "; ".join(table.problems[:3])
         more = f"; and {len(table.problems) - 3} more" if len(table.problems) > 3 else ""
         found.append(f"{_title(table)}: no figure, its table is incomplete: {first}{more}.")
+    found += _regimes(table)
     for name in table.null_players:
         found.append(
             f"{_title(table)}: {name} is a null player: switching it changes no score in any "
             "coalition that was measured with and without it."
         )
     return found
+
+
+def _regimes(table: EffectTable) -> list[str]:
+    """Pairs as the table describes them, where it is in points; those that are independent are
+    counted."""
+    from telemetry.counterfactual.matrix import REGIME_POINTS, regime
+
+    sign = 1.0 if table.direction == "higher" else -1.0
+    pairs = [
+        (one, regime(sign * one.value))
+        for one in table.effects
+        if one.kind == "interaction" and len(one.of) == 2 and one.value is not None
+    ]
+    if not pairs or table.unit not in POINTS:
+        return []
+    told = [f"{'+'.join(one.of)} {name}" for one, name in pairs if name != "independent"]
+    told = [
+        *told[:MOST_REGIMES],
+        *([f"{len(told) - MOST_REGIMES} more"] * (len(told) > MOST_REGIMES)),
+    ]
+    rest = sum(name == "independent" for _, name in pairs)
+    told += [f"{rest} independent"] if rest else []
+    return [
+        f"{_title(table)}, pairs with the others off, beyond {REGIME_POINTS:g} points either way "
+        f"(a description, not a verdict): {', '.join(told)}."
+    ]
 
 
 def _title(table: EffectTable) -> str:
@@ -148,7 +189,7 @@ def _title(table: EffectTable) -> str:
 def _effect_tables(effects: StudyEffects, brief: bool) -> list[ShownTable]:
     """Figures by row, questions by column; of a factor first, then of pairs and triples."""
     tables = effects.tables()
-    if not tables:
+    if not any(one.value is not None for table in tables for one in table.effects):
         return []
     keys = _keys(tables)
     if brief:
@@ -207,10 +248,12 @@ def _label(effect: Effect | None) -> str:
 
 
 def _coalition_tables(effects: StudyEffects, most: int) -> list[ShownTable]:
-    """What each coalition scored, trained so or switched so; nothing for more than `most`."""
+    """What each coalition that was measured scored, trained so or switched so; nothing for more
+    than `most`."""
     tables = effects.tables()
-    names = dict.fromkeys(cell.on for table in tables for cell in table.coalitions)
-    if not names or len(names) > most:
+    asked = {cell.on for table in tables for cell in table.coalitions}
+    names = {cell.on for table in tables for cell in table.coalitions if cell.value is not None}
+    if not names or len(asked) > most:
         return []
     head = ["on"]
     for table in tables:
@@ -221,6 +264,8 @@ def _coalition_tables(effects: StudyEffects, most: int) -> list[ShownTable]:
         rows.append(("+".join(on) or "none", *cells))
     numbers = frozenset(range(1, len(head)))
     caption = "Every combination: mean with its own interval"
+    if len(names) < len(asked):
+        caption += f" ({len(asked) - len(names)} more are not measured)"
     return [ShownTable(caption, tuple(head), tuple(rows), numbers)]
 
 

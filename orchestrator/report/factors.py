@@ -32,11 +32,20 @@ class FactorGrid:
     rows: tuple[Any, ...]
     panels: Mapping[Any, Mapping[tuple[Any, Any], tuple[ArmVerdict, ...]]]
 
+    @property
+    def full(self) -> bool:
+        """Whether every cell has an arm."""
+        cells = len(self.columns) * len(self.rows)
+        return all(len(table) == cells for table in self.panels.values())
 
-def factor_grid(arms: Sequence[ArmVerdict]) -> FactorGrid | None:
+
+def factor_grid(
+    arms: Sequence[ArmVerdict], comparator: ArmVerdict | None = None
+) -> FactorGrid | None:
     """Lay the arms out; None where no arm has a factor, or one to three do not suffice.
 
-    A factor with one level is left out. The factor with the fewest levels makes the panels.
+    A factor with one level is left out. The factor with the fewest levels makes the panels. The
+    comparator adds no level, but stands in a cell that is its own and would else be empty.
     """
     held = [arm for arm in arms if arm.factors]
     levels = {name: _levels(held, name) for name in factor_names(held)}
@@ -55,8 +64,21 @@ def factor_grid(arms: Sequence[ArmVerdict]) -> FactorGrid | None:
             key = (arm.factors.get(down) if down else "", arm.factors.get(across))
             table[key] = (*table.get(key, ()), arm)
         panels[level] = table
+    if comparator is not None:
+        own = comparator.factors
+        at = (own.get(down) if down else "", own.get(across))
+        among = at[1] in levels[across] and (not down or at[0] in levels[down])
+        its_panel = panels.get(own.get(panel) if panel else "")
+        if among and its_panel is not None and at not in its_panel:
+            its_panel[at] = (comparator,)
     rows = tuple(levels[down]) if down else ("",)
     return FactorGrid(across, down, panel, tuple(levels[across]), rows, panels)
+
+
+def grid_of(verdict: Verdict) -> FactorGrid | None:
+    """The grid of a verdict's arms."""
+    rest = [arm for arm in verdict.arms if arm.arm != verdict.comparator]
+    return factor_grid(rest, verdict.find(verdict.comparator))
 
 
 def cell_value(arms: Sequence[ArmVerdict]) -> float | None:
@@ -67,7 +89,7 @@ def cell_value(arms: Sequence[ArmVerdict]) -> float | None:
 
 def plot_factors(verdict: Verdict, path: Path) -> Path | None:
     """Metric over the factor grid; None, and no file, where there is no grid to draw."""
-    grid = factor_grid([arm for arm in verdict.arms if arm.arm != verdict.comparator])
+    grid = grid_of(verdict)
     if grid is None:
         return None
     if not grid.down:
@@ -105,7 +127,7 @@ def _heat_maps(verdict: Verdict, grid: FactorGrid, path: Path) -> Path:
         if grid.panel:
             axis.set_title(f"{grid.panel} = {cell(level)}", fontsize=10)
     axes[0].set_ylabel(grid.down)
-    figure.suptitle(_told(verdict), fontsize=9, color=FAINT)
+    figure.suptitle(_told(verdict, grid), fontsize=9, color=FAINT)
     bar = figure.colorbar(ScalarMappable(scale, colours), ax=list(axes), shrink=0.9)
     bar.set_label(f"{verdict.metric} ({verdict.unit})")
     return save(figure, path)
@@ -143,7 +165,7 @@ def _points(verdict: Verdict, grid: FactorGrid, path: Path) -> Path:
                 axis.plot([at, at], [arm.ci_low, arm.ci_high], color=COLOURS[tone(arm)])
             axis.plot([at], [arm.mean], marker="o", color=COLOURS[tone(arm)])
     axis.set_xticks(range(len(grid.columns)), [cell(one) for one in grid.columns])
-    axis.set_title(_told(verdict), fontsize=9, color=FAINT)
+    axis.set_title(_told(verdict, grid), fontsize=9, color=FAINT)
     axis.set_xlabel(grid.across)
     axis.set_ylabel(f"{verdict.metric} ({verdict.unit})")
     axis.grid(axis="y", color="#e6e8eb", linewidth=0.6)
@@ -152,10 +174,12 @@ def _points(verdict: Verdict, grid: FactorGrid, path: Path) -> Path:
     return save(figure, path)
 
 
-def _told(verdict: Verdict) -> str:
+def _told(verdict: Verdict, grid: FactorGrid) -> str:
     comparator = verdict.find(verdict.comparator)
     value = shown(comparator.mean if comparator else None, places(verdict))
-    return f"{verdict.comparator}: {value}     {NOT_RUN} : not in the design"
+    return f"{verdict.comparator}: {value}" + (
+        "" if grid.full else f"     {NOT_RUN} : not in the design"
+    )
 
 
 def _levels(arms: Sequence[ArmVerdict], name: str) -> list[Any]:

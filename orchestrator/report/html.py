@@ -9,7 +9,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from orchestrator.report.factors import FactorGrid, cell_value, factor_grid
+from orchestrator.report.factors import FactorGrid, cell_value, grid_of
 from orchestrator.report.info import StudyInfo
 from orchestrator.report.markdown import best_text
 from orchestrator.report.plots import reference_lines
@@ -29,7 +29,7 @@ from orchestrator.report.rows import (
 )
 from orchestrator.report.sections import Section, section_html
 from orchestrator.report.strips import Mark, StripRow, strip_plot
-from orchestrator.verdict.numbers import MISSING, shown
+from orchestrator.verdict.numbers import MISSING, counted, shown
 from orchestrator.verdict.result import ArmVerdict, Verdict
 
 ANSWER_TONES = {"improves": "gain", "marginal": "gain", "harm": "harm", "gate_not_met": "harm"}
@@ -44,8 +44,7 @@ def html_page(
 ) -> str:
     """The whole page as text; `sections` come after the arms, with their pictures in `folder`."""
     parts = [
-        f"<h1>{escape(info.name)}</h1><p>{escape(info.question)}</p>",
-        f'<p class="soft">{escape(info.hypothesis)}</p>' if info.hypothesis else "",
+        _head(info),
         _answer(verdict),
         _section("Scores", _means(verdict)),
         _section(f"Difference to {verdict.comparator}", _differences(verdict)),
@@ -54,7 +53,7 @@ def html_page(
     if verdict.controls:
         caption = "Controls are shown apart and never ranked; differences are for one comparison."
         parts.append(_section("Controls", _arm_table(verdict, verdict.controls, caption)))
-    grid = factor_grid([arm for arm in verdict.arms if arm.arm != verdict.comparator])
+    grid = grid_of(verdict)
     if grid is not None:
         parts.append(_section("By factor", _factor_tables(verdict, grid)))
     parts += [_section(one.title, section_html(one, folder)) for one in sections]
@@ -64,16 +63,45 @@ def html_page(
     if verdict.notes:
         notes = "".join(f"<li>{escape(note)}</li>" for note in verdict.notes)
         parts.append(_section("Notes", f"<ul>{notes}</ul>"))
+    parts += _ending(info, trials)
+    return _page(f"{info.name}: {verdict.state}", parts)
+
+
+def page_without_rule(
+    info: StudyInfo,
+    trials: Sequence[Mapping[str, Any]],
+    sections: Sequence[Section],
+    folder: Path,
+) -> str:
+    """The same of a study that states no rule: what was measured, and no verdict."""
+    shown = [_section(one.title, section_html(one, folder)) for one in sections]
+    return _page(info.name, [_head(info), *shown, *_ending(info, trials)])
+
+
+def _head(info: StudyInfo) -> str:
+    head = f"<h1>{escape(info.name)}</h1><p>{escape(info.question)}</p>"
+    if info.hypothesis:
+        head += f'\n<p class="soft">Hypothesis: {escape(info.hypothesis)}</p>'
+    return head
+
+
+def _ending(info: StudyInfo, trials: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Where it came from, and its trials."""
+    parts = []
     if info.reproduce:
         command = f'<pre tabindex="0"><code>{escape(info.reproduce)}</code></pre>'
         parts.append(_section("How to reproduce", command))
     parts.append(_section("Provenance", _provenance(info)))
     if trials:
         parts.append(_section("Trials", _trials(trials)))
+    return parts
+
+
+def _page(title: str, parts: Sequence[str]) -> str:
     return (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<title>{escape(info.name)}: {escape(verdict.state)}</title>"
+        f"<title>{escape(title)}</title>"
         f"<style>\n{_style()}</style></head><body><main>\n"
         + "\n".join(part for part in parts if part)
         + "\n</main></body></html>\n"
@@ -204,9 +232,10 @@ def _factor_tables(verdict: Verdict, grid: FactorGrid) -> str:
     low, high = (min(known), max(known)) if known else (0.0, 1.0)
     comparator = verdict.find(verdict.comparator)
     told = shown(comparator.mean if comparator else None, places(verdict))
+    empty = "" if grid.full else " Empty: not in the design."
     intro = (
         f'<p class="soft">Mean {escape(verdict.metric)} in {escape(verdict.unit)}; '
-        f"{escape(verdict.comparator)}: {told}. Empty: not in the design.</p>"
+        f"{escape(verdict.comparator)}: {told}.{empty}</p>"
     )
     tables = []
     for at, table in grid.panels.items():
@@ -260,7 +289,7 @@ def _trials(trials: Sequence[Mapping[str, Any]]) -> str:
     names = columns(trials)
     rows = [[cell(row.get(name)) for name in names] for row in trials]
     table = table_html("One row per trial.", names, rows)
-    return f"<details><summary>{len(trials)} trials</summary>{table}</details>"
+    return f"<details><summary>{counted(len(trials), 'trial')}</summary>{table}</details>"
 
 
 def table_html(

@@ -38,10 +38,13 @@ def markdown(
 
     `sections` come after the arms and their pictures.
     """
-    parts = [f"# {info.name}", f"**{info.question}**"]
-    if info.hypothesis:
-        parts.append(info.hypothesis)
-    parts += ["## Answer", verdict.answer, f"- State: {verdict.state}", *_facts(verdict)]
+    parts = [
+        *_head(info),
+        "## Answer",
+        verdict.answer,
+        f"- State: {verdict.state}",
+        *_facts(verdict),
+    ]
     parts += ["## Arms", _arms_intro(verdict), _arm_table(verdict, verdict.arms)]
     if verdict.controls:
         parts += ["## Controls", "Shown apart, never ranked; differences are for one comparison."]
@@ -55,12 +58,30 @@ def markdown(
         ]
     if verdict.notes:
         parts += ["## Notes", "\n".join(f"- {note}" for note in verdict.notes)]
-    parts += ["## Provenance", _provenance(info)]
+    return _join([*parts, *_ending(info, trials)])
+
+
+def markdown_without_rule(
+    info: StudyInfo, trials: Sequence[Mapping[str, Any]], sections: Sequence[Section]
+) -> str:
+    """The same of a study that states no rule: what was measured, and no verdict."""
+    shown = [part for one in sections for part in section_markdown(one)]
+    return _join([*_head(info), *shown, *_ending(info, trials)])
+
+
+def _head(info: StudyInfo) -> list[str]:
+    parts = [f"# {info.name}", f"**{info.question}**"]
+    return [*parts, f"Hypothesis: {info.hypothesis}"] if info.hypothesis else parts
+
+
+def _ending(info: StudyInfo, trials: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Where it came from, and its trials."""
+    parts = ["## Provenance", _provenance(info)]
     if info.reproduce:
         parts += ["## How to reproduce", f"```sh\n{info.reproduce}\n```"]
     if trials:
         parts += ["## Trials", _trials(trials)]
-    return _join(parts)
+    return parts
 
 
 def best_text(best: Best, digits: int) -> str:

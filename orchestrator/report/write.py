@@ -14,6 +14,7 @@ from orchestrator.verdict.result import Verdict
 
 if TYPE_CHECKING:
     from orchestrator.effects import StudyEffects
+    from orchestrator.report.sections import Section
 
 
 @dataclass(frozen=True)
@@ -54,11 +55,13 @@ def write_report(
     trials_table: Sequence[Mapping[str, Any]],
     folder: Path | str,
     effects: StudyEffects | None = None,
+    added: Sequence[Section] = (),
 ) -> Report:
     """Write every form of the report into `folder`, which is made if need be.
 
     Args:
         trials_table: one mapping per trial; a column that a row lacks is "n/a" there.
+        added: further sections; their pictures lie in `folder` already.
 
     Raises:
         OSError: the folder cannot be written. A file is replaced whole or not at all.
@@ -87,7 +90,7 @@ def write_report(
         pictures[f"{verdict.metric} over the factors"] = factors.name
     written = write_effects(effects, home) if effects is not None else None
     drawn = written.pictures if written is not None else {}
-    sections = (*comparison_sections(verdict), *effect_sections(effects, drawn))
+    sections = (*comparison_sections(verdict), *effect_sections(effects, drawn), *added)
     data = json.dumps(verdict.to_json(), indent=1, allow_nan=False, ensure_ascii=False)
     return Report(
         folder=home,
@@ -104,6 +107,33 @@ def write_report(
         differences_png=differences,
         factors_png=factors,
         effects=written.files if written is not None else (),
+    )
+
+
+def write_effects_report(
+    effects: StudyEffects,
+    study_info: StudyInfo,
+    trials_table: Sequence[Mapping[str, Any]],
+    folder: Path | str,
+) -> tuple[Path, ...]:
+    """The same of a study that states no rule: its effects, its trials, and no verdict. Gives the
+    files that were written."""
+    from orchestrator.report.effect_files import write_effects
+    from orchestrator.report.effects import effect_sections
+    from orchestrator.report.html import page_without_rule
+    from orchestrator.report.markdown import markdown_without_rule
+    from orchestrator.report.tables import trials_csv
+
+    home = Path(folder)
+    home.mkdir(parents=True, exist_ok=True)
+    written = write_effects(effects, home)
+    sections = effect_sections(effects, written.pictures)
+    text = markdown_without_rule(study_info, trials_table, sections)
+    return (
+        _write(home / "report.md", text),
+        _write(home / "report.html", page_without_rule(study_info, trials_table, sections, home)),
+        _write(home / "trials.csv", trials_csv(trials_table)),
+        *written.files,
     )
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from orchestrator.verdict import labels
 from orchestrator.verdict.compare import Numbers, arm_numbers
 from orchestrator.verdict.evidence import ArmScores
-from orchestrator.verdict.numbers import decimals, interval, signed
+from orchestrator.verdict.numbers import counted, decimals, interval, signed, telling
 from orchestrator.verdict.result import ComparisonVerdict, VerdictState
 from orchestrator.verdict.rule import Comparison, Rule
 
@@ -87,13 +87,16 @@ def _label(
         return labels.INCONCLUSIVE, numbers.untestable
     planned = seeds([arm, against])
     if planned < rule.screen_seeds:
-        return labels.INCONCLUSIVE, f"{planned} seeds; a screen takes {rule.screen_seeds}"
+        return (
+            labels.INCONCLUSIVE,
+            f"{counted(planned, 'seed')}; a screen takes {rule.screen_seeds}",
+        )
     label = labels.comparison_label(rule, one, numbers.delta_low, numbers.delta_high)
     if planned < rule.full_seeds:
         shown = label in (labels.better(one), labels.not_worse(one))
         return (
             labels.CANDIDATE if shown else labels.INCONCLUSIVE,
-            f"{planned} seeds; a verdict takes {rule.full_seeds}",
+            f"{counted(planned, 'seed')}; a verdict takes {rule.full_seeds}",
         )
     return label, ""
 
@@ -107,6 +110,15 @@ def _sentence(rule: Rule, one: Comparison, numbers: Numbers, label: str, why: st
         edges = [(band.at_least, band.name) for band in rule.bands]
         edges += [] if one.margin is None else [(one.margin, "")]
         places = max(decimals([edge]) for edge in edges)
+        places = telling([numbers.delta_low, numbers.delta_high], _decisive(rule, one), places)
         ends = interval(numbers.delta_low, numbers.delta_high, places, sign=True)
         text += f"; difference {signed(numbers.delta, places)} {ends}"
     return f"{text} ({why})." if why else f"{text}."
+
+
+def _decisive(rule: Rule, one: Comparison) -> tuple[float, ...]:
+    """Where an end of the difference decides the label."""
+    good = 1.0 if rule.direction == "higher" else -1.0
+    if one.kind == "non_inferiority":
+        return (-good * (one.margin or 0.0),)
+    return (0.0,) if one.margin is None else (0.0, good * one.margin)

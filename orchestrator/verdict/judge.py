@@ -23,7 +23,7 @@ from orchestrator.verdict.comparisons import compare_stated
 from orchestrator.verdict.evidence import ArmScores
 from orchestrator.verdict.gate import judge_gate
 from orchestrator.verdict.measure import finite
-from orchestrator.verdict.numbers import decimals
+from orchestrator.verdict.numbers import counted, decimals
 from orchestrator.verdict.result import ArmVerdict, GateResult, Verdict, VerdictState
 from orchestrator.verdict.rule import Rule
 
@@ -250,7 +250,10 @@ class _Judge:
             return labels.INCONCLUSIVE, one.untestable
         seeds = self._seeds([arm, self.comparator])
         if seeds < self.rule.screen_seeds:
-            return labels.INCONCLUSIVE, f"{seeds} seeds; a screen takes {self.rule.screen_seeds}"
+            return (
+                labels.INCONCLUSIVE,
+                f"{counted(seeds, 'seed')}; a screen takes {self.rule.screen_seeds}",
+            )
         if self._is_screen(arm):
             return labels.screen_label(self.rule, one.delta_low, one.delta_high), ""
         return labels.interval_label(self.rule, one.delta_low, one.delta_high), ""

@@ -6,13 +6,36 @@ import math
 from collections.abc import Sequence
 
 MISSING = "n/a"
+MOST_PLACES = 6
 
 
 def decimals(bands: Sequence[tuple[float, str]]) -> int:
     """Decimals that show a tenth of the first band: 1 for a band at 2, 3 for one at 0.02."""
     if not bands:
         return 1
-    return min(6, max(1, math.ceil(-math.log10(bands[0][0])) + 1))
+    return min(MOST_PLACES, max(1, math.ceil(-math.log10(bands[0][0])) + 1))
+
+
+def telling(ends: Sequence[float | None], edges: Sequence[float], places: int) -> int:
+    """The decimals, `places` at least and `MOST_PLACES` at most, with which ends of an interval are
+    printed on the side of the edges on which they lie: +0.004 beside an edge at 0 needs three.
+    """
+    known = [end for end in ends if end is not None and math.isfinite(end)]
+
+    def agrees(count: int) -> bool:
+        return all(
+            (round(end, count) > round(edge, count)) == (end > edge)
+            and (round(end, count) < round(edge, count)) == (end < edge)
+            for end in known
+            for edge in edges
+        )
+
+    return next((count for count in range(places, MOST_PLACES) if agrees(count)), MOST_PLACES)
+
+
+def counted(count: int, noun: str) -> str:
+    """`1 trial`, `1,000 trials`."""
+    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
 
 
 def shown(value: float | None, places: int = 1) -> str:

@@ -13,8 +13,9 @@ from orchestrator.watching.arms import ArmSoFar
 from telemetry.analytics import SeedContributionSummary
 
 StudyState = Literal["planned", "running", "finishing", "stopped", "done", "failed"]
-"""`finishing`: every trial has ended, the driver writes report and MLflow. `stopped`: trials are
-missing and nobody drives the study. `failed`: all have ended, some without a result."""
+"""`finishing`: every trial has ended, the driver measures points, then writes report and MLflow.
+`stopped`: trials are missing and nobody drives the study. `failed`: all have ended, some without a
+result."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +53,8 @@ class Growth:
     arm: str
     seed: int
     running: bool
+    slots: int
+    """That it has told of; 0 for a host that grows nothing."""
     epoch: float | None
     max_epochs: int | None
     accuracy: float | None
@@ -61,6 +64,8 @@ class Growth:
     params_ratio: float | None
     efficiency_ratio: float | None
     contributions: tuple[SeedContributionSummary, ...]
+    measured_on: str | None
+    """Where the matrix that they are of is not of everything; else None."""
     value_std: float | None
     value_collapse: bool | None
     entropy: float | None
@@ -68,6 +73,25 @@ class Growth:
     recent_actions: tuple[str, ...]
     agreement_rate: float | None
     """With the shadow heuristic."""
+
+
+@dataclass(frozen=True)
+class PointsSoFar:
+    """Of the points that a study asks of its finished models, those that files tell of."""
+
+    asked: int
+    measured: int
+    failed: int
+
+    @property
+    def settled(self) -> int:
+        return self.measured + self.failed
+
+    @property
+    def text(self) -> str:
+        """`[120/4096] points, 2 failed`."""
+        failed = f", {self.failed} failed" if self.failed else ""
+        return f"[{self.measured}/{self.asked}] points{failed}"
 
 
 @dataclass(frozen=True)
@@ -131,6 +155,8 @@ class Frame:
     """The command that goes on with the study."""
     jobs: tuple[JobShown, ...] = ()
     """Jobs of a cluster that nobody has seen end."""
+    points: PointsSoFar | None = None
+    """None for a study that asks for none."""
 
     @property
     def over(self) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 
-from orchestrator.progress import duration
+from orchestrator.progress import Sparsely, duration
 from orchestrator.verdict.numbers import shown, signed
 from orchestrator.watching.arms import NOT_A_VERDICT
 from orchestrator.watching.frame import Change, Frame
@@ -16,13 +16,15 @@ BEST_SHOWN = 3
 
 class ChangeLines:
     """Turns frames into lines: trials that started, ended, failed, and new alerts, as they come; a
-    summary first, every `summary_s`, and when the study's state changes."""
+    summary first, every `summary_s`, at every tenth of the points, and when the study's state
+    changes."""
 
     def __init__(self, summary_s: float = SUMMARY_EVERY_S) -> None:
         self._summary_s = summary_s
         self._summed_at: float | None = None
         self._state: str | None = None
         self._told: set[tuple[str | None, str, str]] = set()
+        self._points = Sparsely()
 
     def of(self, frame: Frame) -> Iterator[str]:
         """The lines that this frame adds."""
@@ -41,7 +43,9 @@ class ChangeLines:
             if (notice.identity, state) not in told:
                 yield f"{notice.level}: {notice.text}"
         due = time.monotonic() - (self._summed_at or 0.0) >= self._summary_s
-        if not first and (due or frame.state != self._state):
+        points = frame.points
+        moved = points is not None and self._points.is_due(points.settled, points.asked)
+        if not first and (due or moved or frame.state != self._state):
             yield self._summary(frame)
 
     def _summary(self, frame: Frame) -> str:
@@ -66,6 +70,7 @@ def change_line(change: Change, frame: Frame) -> str:
 def summary_line(frame: Frame) -> str:
     """`running: 3/4 done, 1 running; about 12 s left; f1 so far: better +5.1 (not a verdict)`."""
     parts = [f"{frame.state}: {counts_text(frame)}"]
+    parts += [frame.points.text] if frame.points is not None else []
     if frame.left_s is not None and frame.state == "running":
         parts.append(f"about {duration(frame.left_s)} left")
     sign = 1 if frame.direction == "higher" else -1

@@ -115,6 +115,8 @@ def _header(frame: Frame, first_line: int | None) -> Text:
     head.append("\n")
     head.append(frame.state, style=STATE_STYLES.get(frame.state, "bold"))
     head.append(f"  {counts_text(frame)}")
+    if frame.points is not None:
+        head.append(f"  {frame.points.text}")
     if frame.elapsed_s is not None:
         head.append(f"  elapsed {duration(frame.elapsed_s)}")
         left = "n/a" if frame.left_s is None else f"about {duration(frame.left_s)}"
@@ -122,13 +124,18 @@ def _header(frame: Frame, first_line: int | None) -> Text:
             head.append(f", left {left}")
     if frame.driver:
         head.append(f"\n{frame.driver} drives it", style="dim")
-    elif frame.state in ("planned", "stopped"):
+    elif frame.state in ("planned", "stopped") or _lacks_points(frame):
         head.append(f"\nnobody drives it; go on with: {frame.resume}", style="dim")
     for job in frame.jobs[:MOST_JOBS]:
         head.append(f"\n{job.text}", style="dim")
     if len(frame.jobs) > MOST_JOBS:
         head.append(f"\n… and {len(frame.jobs) - MOST_JOBS} more jobs", style="dim")
     return head
+
+
+def _lacks_points(frame: Frame) -> bool:
+    """Whether its trials are over, and points of their models are left to measure."""
+    return frame.over and frame.points is not None and frame.points.settled < frame.points.asked
 
 
 def _table(title: str) -> Table:
@@ -289,7 +296,11 @@ def growth_text(growth: Growth) -> Text:
     _tick(text, growth.efficiency_ratio is not None and growth.efficiency_ratio > 1)
     text.append("\n")
     if growth.contributions:
-        text.append(f"  seeds ({growth.contributions[0].method}, points)\n")
+        part = "" if growth.measured_on is None else f"; {growth.measured_on}"
+        first = growth.contributions[0]
+        if first.epoch is not None and growth.epoch is not None and first.epoch < growth.epoch:
+            part += f"; of epoch {first.epoch}"
+        text.append(f"  seeds ({first.method}, points{part})\n")
     for one in growth.contributions:
         params = "n/a" if one.params is None else f"{one.params:,}"
         text.append(

@@ -22,6 +22,7 @@ from orchestrator.verdict.numbers import decimals
 from orchestrator.watching.arms import arms_so_far, trial_value
 from orchestrator.watching.frame import Change, Frame, Growth, Notice, StudyState
 from orchestrator.watching.notices import Notices
+from orchestrator.watching.points import PointsWatch
 from orchestrator.watching.spools import TrialSpools, growth_of, running_trial
 from orchestrator.watching.trial_files import TrialFiles
 
@@ -56,6 +57,7 @@ class Watcher:
         self._last_growth: Growth | None = None
         self._notices = Notices()
         self._jobs = JobsWatch(study.folder)
+        self._points = PointsWatch(study)
         self._first = True
         self._answer: tuple[str, str] | None = None
         self._plan()
@@ -119,6 +121,7 @@ class Watcher:
             answer=self._verdict(state),
             resume=reproduce_command(self.study),
             jobs=jobs,
+            points=self._points.look(self._items, now=whole or state in ("done", "failed")),
         )
 
     # -- trials -----------------------------------------------------------------------------------
@@ -228,16 +231,22 @@ class Watcher:
             self._notices.unreadable(item, str(error))
         self._notices.health(item, spools)
         self._notices.ended(identity)
-        self._last_growth = growth_of(item, spools.analytics, False) or self._last_growth
+        ended = growth_of(item, spools.analytics, False)
+        before = self._last_growth
+        if ended is not None and (before is None or _grows(ended) or not _grows(before)):
+            self._last_growth = ended
 
     def _growth(self) -> Growth | None:
-        """Of the running trial that is furthest, else of the one that ended last."""
+        """Of the running trial that is furthest, else of the one that ended last. A host that grows
+        nothing (the comparator, mostly) gives way to one that grows."""
         found = [
             growth
             for identity in self._running()
             if (growth := growth_of(self._item(identity), self._spools[identity].analytics, True))
         ]
-        return max(found, key=lambda g: g.epoch or 0.0, default=self._last_growth)
+        if self._last_growth is not None and not any(map(_grows, found)):
+            found = [self._last_growth, *found] if _grows(self._last_growth) else found
+        return max(found, key=lambda g: (_grows(g), g.epoch or 0.0), default=self._last_growth)
 
     def _ended_growth(self) -> Growth | None:
         """Of the trial that was done last when the watch began, if its rows tell of any growth."""
@@ -357,3 +366,8 @@ def _as_known(item: PlannedTrial, known: Mapping[str, PlannedTrial]) -> PlannedT
 
 def _finished_at(item: PlannedTrial) -> float:
     return item.record.outcome.finished_at_s if item.record.outcome else 0.0
+
+
+def _grows(growth: Growth) -> bool:
+    """Whether the trial has slots in which something may grow, as far as it has told."""
+    return growth.slots > 0

@@ -15,6 +15,7 @@ import pytest
 
 from cluster import ClusterError, LocalCluster, NodeSize, Resources, TrialSize
 from cluster.local import usable_cpus
+from cluster.ray_notices import silence_notices
 
 SESSION_CPUS = 2
 
@@ -177,3 +178,15 @@ def test_a_ray_that_does_not_start_leaves_nothing_behind(
     if expected is ClusterError:
         assert "no port. See: orrery doctor" in str(caught.value)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_ray_prints_no_page_of_its_own_into_tables_or_json(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from ray._private import worker
+
+    monkeypatch.setattr(worker, "print_to_stdstream", worker.print_to_stdstream)
+    silence_notices()
+    notice = {"lines": ["A worker died or was killed"], "pid": "raylet", "is_err": False}
+    worker.print_to_stdstream(notice, ignore_prefix=False)
+    assert capsys.readouterr() == ("", "")

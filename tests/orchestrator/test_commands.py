@@ -83,6 +83,23 @@ def test_plan_says_what_the_study_can_resolve(said: Any, tmp_path: Path, home: H
     assert "assumed: seed SD" in out
 
 
+def test_a_bare_name_says_which_of_its_runs_is_shown(said: Any, tmp_path: Path, home: Home) -> None:
+    from orchestrator.plan_file import write_plan
+
+    path = write_study(tmp_path, quick_study(presets={"smoke": {"seeds": [0]}}))
+    plain = Study.load(path, home=home.root)
+    write_plan(plain, plain.plan())
+    code, _, err = said("status", plain.name, "--home", home.root)
+    assert (code, err) == (0, "")
+    smoke = Study.load(path, preset="smoke", settings={"seeds": [1]}, home=home.root)
+    write_plan(smoke, smoke.plan())
+    code, out, err = said("status", plain.name, "--home", home.root, "--json")
+    assert (code, json.loads(out)["study"]) == (0, smoke.instance)
+    assert err == (
+        f"{plain.name}: as it ran last, with --preset smoke -s seeds=[1] ({smoke.instance})\n"
+    )
+
+
 def test_status_as_json_has_the_promised_fields(
     said: Any, tmp_path: Path, mlflow_home: Home
 ) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from orchestrator import Selection, Study, UsageError
+from orchestrator import Study, UsageError
 from orchestrator.arms import arms_of
 from orchestrator.factorial import coalition_arms, coalition_plan, subject_arms
 from orchestrator.home import Home
@@ -96,6 +96,12 @@ def test_removal_asks_of_the_arm_with_all_on_unless_told_otherwise() -> None:
         ),
         ({"factors": {"none": {"effect": 1}}}, "called 'none'"),
         ({"factors": {"a+b": {"effect": 1}}}, r"called 'a\+b'"),
+        ({"factors": {"a" * 41: {"effect": 1}}}, "41 characters, and 40 are the most"),
+        ({"factors": THREE, "arms": [arm("extra+drift")]}, r"Did you mean 'drift\+extra'"),
+        ({"factors": THREE, "arms": [arm("drift+drift")]}, "Did you mean 'drift'"),
+        ({"factors": THREE, "arms": [arm("drift+odd", effect=6.0)]}, "no combination of the"),
+        ({"factors": THREE, "arms": [arm("dritf")]}, "Did you mean 'drift'"),
+        ({"factors": many(8), "budget": 40, "arms": [arm("f1+f0")]}, "f0.f1"),
         ({"factors": THREE, "removal": {"of": ["drfit"]}}, "removal.of 'drfit'.*'drift'"),
         ({"factors": THREE, "arms": [arm("drift", effect=6.0)]}, "'drift' has the name"),
         ({"factors": THREE, "arms": [{"name": "drift", "seeds": [9]}]}, "'drift' has the name"),
@@ -152,7 +158,7 @@ def test_a_fourth_factor_runs_exactly_the_new_arms(home: Home) -> None:
     old = next(item for item in plan.trials if item.trial.arm == "drift+loud")
     assert old.record.outcome is not None
     known = old.record.outcome.metrics
-    run_study(study(FOUR, seeds=[0]), home, selection=Selection(["drift+loud"], again=True))
+    run_study(study(FOUR, seeds=[0]), home, only=["drift+loud"], again=True)
     after = Study.load(study(FOUR, seeds=[0]), home=home.root).plan()
     anew = next(item for item in after.trials if item.trial.arm == "drift+loud")
     assert anew.record.outcome is not None

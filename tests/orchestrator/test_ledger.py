@@ -7,6 +7,7 @@ import os
 import sqlite3
 from collections.abc import Callable
 from contextlib import closing
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -290,3 +291,13 @@ def test_the_state_follows_from_all_files(home: Home) -> None:
     record = read_trial(home, identity)
     assert (record.state, record.attempts) == ("done", 2)
     assert os.listdir(home.trial(identity))
+
+
+def test_looking_into_a_folder_leaves_nothing_in_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert Ledger(Home.find(tmp_path)).records(["0" * 20])["0" * 20].state == "planned"
+    assert list(Ledger(Home.find(tmp_path)).verify()) == []
+    monkeypatch.chdir(tmp_path)  # an empty --home, as of an unset variable, is not this folder
+    assert Home.find("") == Home.find()
+    assert list(tmp_path.iterdir()) == []

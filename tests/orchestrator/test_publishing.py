@@ -100,6 +100,7 @@ def whole(results: list[Published]) -> bool:
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("ray_session")
 def test_a_lost_store_is_restored_with_every_run_row_tag_note_and_file(home: Home) -> None:
     """What Ray, the collector and the run's end have written: failures, reuse and all."""
     failing = arm("failing", effect=2.0, fault="raise", fault_step=2)

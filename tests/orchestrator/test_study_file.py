@@ -158,6 +158,11 @@ WRONG = {
     "value": ({"resources": {"cpus": 0}}, "'resources.cpus' is 0, but should be greater than 0."),
     "kind of design": ({"design": {"kind": "gird"}}, "'configurations'"),
     "no question": ({"question": None}, "'question' is None"),
+    "a seed below 0": ({"seeds": [-1]}, "'seeds.0' is -1, but should be greater than or equal"),
+    "a number that YAML takes for a text": (
+        {"seeds": ["1e3"]},
+        "'seeds.0' is '1e3', but should be a whole number; write 1000.",
+    ),
     "seeds twice": ({"seeds": [1, 1]}, "seeds must differ, got [1, 1]"),
     "no seeds": ({"seeds": []}, "'seeds' is []"),
     "arms twice": (

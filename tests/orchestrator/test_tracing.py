@@ -153,4 +153,4 @@ def test_a_trial_that_is_done_is_traced_too(home: Home) -> None:
     told = trace_trial(identity, home.root)
     assert told.record.state == "done"
     assert told.traceback == ""
-    assert "attempt 0" in told.text()
+    assert told.story[0].endswith(": published")

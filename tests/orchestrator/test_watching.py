@@ -30,6 +30,7 @@ from telemetry.contracts import (
     PolicySnapshot,
     SlotSnapshot,
 )
+from telemetry.events import INTERVENTION
 from tests.orchestrator.quick_study import (
     EVALUATED,
     arm,
@@ -462,6 +463,34 @@ def test_growth_without_a_baseline_has_no_difference(study: Study) -> None:
         None,
         (),
     )
+
+
+def test_growth_is_of_a_trial_that_grows_though_a_host_alone_is_further(study: Study) -> None:
+    wait = PolicySnapshot(action=FactoredAction("WAIT"))
+    watcher = Watcher(study)
+    with held(study, "plain") as host:
+        with held(study, "better") as grown:
+            for one, epochs in ((host, {1: 60.0, 9: 70.0}), (grown, {1: 61.0})):
+                grow(one.emitter, epochs)
+                one.emitter.snapshot(wait, step=max(epochs))
+            grown.emitter.snapshot(SlotSnapshot(slot_id="mid", stage="DORMANT"), step=1)
+            running = watcher.look().growth
+            grown.publish(f1=2.0)
+        ended = watcher.look().growth
+    assert running is not None
+    assert (running.arm, running.running) == ("better", True)
+    assert ended is not None
+    assert (ended.arm, ended.running) == ("better", False)
+
+
+def test_what_a_trial_undid_is_an_alert(study: Study) -> None:
+    with held(study, "better") as grown:
+        done = {"done": "epoch 3 was undone"}
+        reason = "governor: nonfinite in epoch 3"
+        grown.emitter.trace(INTERVENTION, done, step=30, reason=reason)
+        (notice,) = Watcher(study).look().notices
+    assert notice.level == "warning"
+    assert "governor: nonfinite in epoch 3 at step 30: epoch 3 was undone" in notice.text
 
 
 def test_a_study_that_grows_nothing_shows_no_growth(study: Study) -> None:

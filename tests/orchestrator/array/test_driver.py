@@ -116,7 +116,7 @@ def test_a_wave_takes_what_the_queue_has_room_for(arrays: Arrays) -> None:
     study = arrays.load(slurm={"max_submit": 3})
     report, told = arrays.run(study)
     assert "submitted 3 tasks" in told
-    assert "1 trials wait for room" in told
+    assert "no room in the queue yet for 1 trial" in told
     assert (report.exit_code, report.ran, arrays.sbatch_calls()) == (0, 4, 2)
 
 
@@ -124,7 +124,7 @@ def test_who_submits_and_leaves_says_what_waits_for_room(arrays: Arrays) -> None
     arrays.nothing_starts()
     study = arrays.load(slurm={"max_submit": 3})
     told = arrays.submit(study)
-    assert "1 trials wait for room in the queue: the next wave goes with orrery run" in told
+    assert "no room in the queue yet for 1 trial: the next wave goes with orrery run" in told
     assert len(study.plan().to_run) == 1
 
 
@@ -273,7 +273,7 @@ def test_a_driver_says_that_other_jobs_of_the_user_leave_no_room(
     report, told = arrays.run(study)
     later.join()
     assert report.exit_code == 0
-    assert told.count("no room in SLURM's queue for 1 trials") == 1
+    assert told.count("no room in SLURM's queue for 1 trial:") == 1
 
 
 @pytest.mark.slow

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from orchestrator.effects.estimating import Intervals, intervals, reduce_scores
+from orchestrator.effects.estimating import Intervals, Reduced, intervals, reduce_scores
 from orchestrator.effects.planned import planned_figures
 from orchestrator.effects.tabling import Asked
 from orchestrator.statistics import exact_proportion
@@ -82,30 +82,41 @@ def test_causal_effects_cover_with_the_seed_as_outer_unit(
     assert_covers(covered, false_claims, STUDIES, STUDIES * MAIN)
 
 
-@pytest.mark.parametrize("rate", [0.01, 0.02, 0.3])
-@pytest.mark.parametrize("size", [1, 5], ids=["single", "clustered"])
+@pytest.mark.parametrize(
+    ("models", "size", "rate"),
+    [
+        *((1, 1, rate) for rate in (0.01, 0.02, 0.05, 0.1, 0.3)),
+        *((1, 5, rate) for rate in (0.01, 0.05)),
+        *((5, 5, rate) for rate in (0.01, 0.02)),
+    ],
+)
 def test_removal_costs_cover_also_where_few_answers_change(
-    make_asked: Callable[..., Asked], rate: float, size: int
+    models: int, size: int, rate: float
 ) -> None:
-    """Right or wrong answers: a slot that is on turns few of 500 answers, all in one direction."""
+    """Right or wrong answers: a slot that is on turns few of 500 answers, all in one direction;
+    half of the answers are the same ones in every model."""
     rng = np.random.default_rng(8)
-    weights, examples = shapley(make_asked()), 500
-    clusters = np.arange(examples) // size
-    truth = np.full(MAIN, 100.0 * rate)
+    studies, batch, groups = 2000, 500, 500 // size
+    clusters, truth = np.arange(500) // size, 100.0 * rate
     covered = false_claims = given = 0
-    for _ in range(STUDIES):
-        groups = rng.random((MAIN, examples // size)).repeat(size, axis=1) < rate
-        scores = 100.0 * np.einsum("cf,fe->ce", STATES.astype(float), groups)
-        found = judged(scores[None], weights, clusters, one_model=True)
-        family = judged(scores[None], weights, clusters, one_model=True, family=MAIN)
+    for _ in range(studies // batch):
+        drawn = rng.random((batch * MAIN, models, groups))
+        shared = np.where(rng.random(drawn.shape) < 0.5, drawn[:, :1], drawn)
+        figures = (100.0 * (shared < rate)).repeat(size, axis=2)
+        values, none = np.full(2, 100.0), np.zeros(MAIN, dtype=bool)
+        reduced = [Reduced(values, figures[:, model], none) for model in range(models)]
+        found, family = (
+            intervals(reduced, clusters, [of] * len(figures), 0.95, one_model=models == 1)
+            for of in (1, MAIN)
+        )
         inside = (found.low <= truth) & (truth <= found.high)
         covered += int((inside & ~found.still).sum())  # what is exactly 0 is given no interval
         given += int((~found.still).sum())
-        outside = (family.low > truth) | (truth > family.high)
-        false_claims += bool((outside & ~family.still).any())
+        outside = ((family.low > truth) | (truth > family.high)) & ~family.still
+        false_claims += int(outside.reshape(batch, MAIN).any(axis=1).sum())
 
     assert given > 100
-    assert_covers(covered, false_claims, STUDIES, given)
+    assert_covers(covered, false_claims, studies, given)
 
 
 @pytest.mark.parametrize("subjects", [1, 5])

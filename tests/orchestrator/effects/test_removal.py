@@ -118,6 +118,8 @@ def test_one_coalition_that_is_not_there_takes_every_figure_with_it(
     subject = make_subject()
     assert subject.table is not None
     assert subject.table.scores is not None
+    whole = subject_effects(Removal(), subject, FACTORS, Scale()).mean_of("early", "late")
+    assert whole is not None
     row = row_of(subject, "early+mid")
     scores = subject.table.scores.copy()
     scores[row] = np.nan
@@ -135,9 +137,12 @@ def test_one_coalition_that_is_not_there_takes_every_figure_with_it(
     known = found.mean_of("early", "late")
     assert known is not None
     assert known.by_replicate[0] is not None
+    assert known.value == known.by_replicate[0]
+    assert (known.low, known.high) == (whole.low, whole.high)
+    assert known.low is not None
     lost = found.mean_of("early", "mid")
     assert lost is not None
-    assert lost.by_replicate == (None,)
+    assert (lost.value, lost.low, lost.by_replicate) == (None, None, (None,))
 
 
 def test_a_model_that_is_not_there_yet_is_named_by_its_seed(make_subject: MakeSubject) -> None:

@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 
 from orchestrator.effects.effect import EffectTable, StudyEffects
 from orchestrator.effects.tabling import Asked, effect_table, incomplete_table
+from orchestrator.statistics import moments
+from orchestrator.verdict.measure import own_interval
 
 Make = Callable[..., Asked]
 Floats = NDArray[np.float64]
@@ -175,6 +177,16 @@ def test_coalitions_keep_their_means_by_seed(make_asked: Make, game: Floats) -> 
     assert cell.by_replicate == tuple(pytest.approx(float(one[5].mean())) for one in scores)
     assert cell.low is not None
     assert table.mean_of() is not None
+
+
+def test_the_mean_of_a_coalition_has_the_interval_of_an_arm(make_asked: Make) -> None:
+    """Right and wrong answers, few of them wrong: figures are widened for that, an arm is not."""
+    rng = np.random.default_rng(3)
+    scores = 100.0 * (rng.random((5, 8, EXAMPLES)) > 0.02)
+    cell = made(make_asked(), list(scores)).mean_of("early", "late")
+    assert cell is not None
+    arm = own_interval(moments(scores[:, 5], np.arange(EXAMPLES)), 0.95)
+    assert (cell.low, cell.high) == pytest.approx(arm)
 
 
 def test_effects_are_plain_json(make_asked: Make, game: Floats) -> None:

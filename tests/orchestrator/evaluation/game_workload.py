@@ -39,7 +39,7 @@ class GameConfig(WorkloadConfig):
     faults: Annotated[str | None, Observed()] = None
     """A folder: a file `<fault>` in it makes the subject misbehave so."""
     log: Annotated[str | None, Observed()] = None
-    """A file to which each point that is measured is appended: `pid seed names`."""
+    """A file to which each point that is measured is appended: `node/pid worth names`."""
 
 
 class Game(Workload[GameConfig]):
@@ -79,6 +79,8 @@ class Game(Workload[GameConfig]):
 
     def open_subject(self, config: GameConfig, packed: Packed) -> GameSubject:
         _misbehave(config, "open")
+        if _has(config, "opening_hangs"):
+            time.sleep(3600)
         return GameSubject(config, packed["worth"])
 
 
@@ -99,8 +101,11 @@ class GameSubject(SwitchableSubject):
         _spin(self.config.work_s)
         if self.config.log:
             with open(self.config.log, "a") as log:
-                log.write(f"{os.getpid()} {self.worth[0]:.6f} {names}\n")
+                node = os.environ.get("SLURMD_NODENAME", "here")
+                log.write(f"{node}/{os.getpid()} {self.worth[0]:.6f} {names}\n")
         _misbehave(self.config, "kill", names)
+        if _has(self.config, "hang", names):
+            time.sleep(3600)
         if _has(self.config, "error", names):
             raise RuntimeError(f"cannot do without the rest: {names}")
         on = np.array([name in coalition for name in self.factors()])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -45,14 +45,18 @@ def game_study(home: Home, *args: Any, **parts: Any) -> Study:
     return Study.load(game_mapping(*args, **parts), home=home.root)
 
 
-def measure(study: Study, selection: Selection = Selection(), size: int = 2) -> Evaluated:  # noqa: B008
+def measure(
+    study: Study,
+    selection: Selection = Selection(),  # noqa: B008
+    size: int = 2,
+    tell: Callable[[str], None] = lambda line: None,
+) -> Evaluated:
     """Measures what is missing, with Ray's session."""
-    told: list[str] = []
     return measure_points(
         study,
         study.plan(selection).subjects,
         size,
-        tell=told.append,
+        tell=tell,
         show=lambda done, total, per_s: None,
         code=study.code_digest if selection.same_code else None,
     )

@@ -8,8 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from orchestrator.evaluation.actor import Chunk, PointWorker, SubjectSpec
+from orchestrator.checkpoint_digest import checkpoint_digest
+from orchestrator.evaluation.actor import Chunk, PointWorker, SubjectSpec, _checked
 from tests.orchestrator.evaluation.games import GAME, fault
+from workloads.evaluation import Measured
 
 
 @pytest.fixture
@@ -49,10 +51,36 @@ def test_scores_of_the_wrong_length_fail_their_point(checkpoint: Path, tmp_path:
     assert chunk.results[0].error is None
 
 
-def test_nan_is_a_value_and_no_failure(checkpoint: Path, tmp_path: Path) -> None:
+def test_what_is_no_number_fails_its_point(checkpoint: Path, tmp_path: Path) -> None:
     chunk = measured(checkpoint, [["p1"]], fault(tmp_path / "faults", "nan", "p1"))
-    assert math.isnan(chunk.results[0].values["accuracy"] or 0)
-    assert chunk.results[0].error is None
+    assert chunk.results[0].error == "'accuracy' is nan"
+
+
+@pytest.mark.parametrize(
+    ("measured", "why"),
+    [
+        (Measured({"accuracy": math.inf}), "'accuracy' is inf"),
+        (Measured({"accuracy": 1.0, "loss": math.nan}), "'loss' is nan"),
+        (
+            Measured({"accuracy": 1.0}, np.array([1, np.nan], dtype=np.float32)),
+            "'accuracy' of 1 of 2 examples is not finite",
+        ),
+        (Measured({"accuracy": 1.0, "loss": math.inf}), None),
+    ],
+)
+def test_no_figure_is_made_of_what_is_not_finite(measured: Measured, why: str | None) -> None:
+    assert _checked(measured, 2, "accuracy").error == why
+
+
+def test_a_checkpoint_that_is_another_now_is_refused(checkpoint: Path) -> None:
+    digest = checkpoint_digest(checkpoint)
+    spec = SubjectSpec("s", "t", 0, GAME, {"players": 3}, checkpoint, digest, "Train it again: X")
+    assert PointWorker().pack(spec)[0] == ""
+    (checkpoint / "worth.json").write_text("[1.0, 2.0, 4.5]")
+    why, packed = PointWorker().pack(spec)
+    assert "has changed since its trial finished" in why
+    assert why.endswith("Train it again: X")
+    assert packed == {}
 
 
 def test_what_is_raised_beyond_a_point_ends_the_worker(checkpoint: Path, tmp_path: Path) -> None:

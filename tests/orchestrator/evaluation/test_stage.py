@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import threading
 from collections import Counter
 from pathlib import Path
@@ -82,7 +81,7 @@ def test_faults_stay_with_the_points_and_the_subjects_they_are_of(
     came = measure(study)
     assert list(came.left) == ["shut seed 0"]
     assert "the subject does not open" in came.left["shut seed 0"]
-    assert (came.measured, came.failed) == (8 + 15 + 31 + 2, 2)
+    assert (came.measured, came.failed) == (8 + 15 + 31 + 1, 3)
     found = tables(study)
     assert found["sound"].complete
     ((killed, why),) = found["kills"].errors.items()
@@ -91,15 +90,39 @@ def test_faults_stay_with_the_points_and_the_subjects_they_are_of(
     ((raised, why),) = found["raises"].errors.items()
     assert (names(found["raises"], raised), why) == ("p1", "KeyError: 'raised beyond a point'")
     assert found["shut"].missing == (0, 1, 2, 3)
-    assert found["nan"].complete
-    assert math.isnan(found["nan"].values["accuracy"][1])
+    assert found["nan"].errors == {1: "'accuracy' is nan"}
     # what failed is not tried again by itself, but when that is asked for
     assert [s.state for s in study.plan().subjects] == ["done", "done", "done", "open", "done"]
     for path in tmp_path.glob("*/*"):
-        if path.parent.name in ("kill", "raise", "open"):
+        if path.parent.name in ("kill", "raise", "open", "nan"):
             path.unlink()
-    assert measure(study, Selection(retry=True)) == Evaluated(measured=6)
+    assert measure(study, Selection(retry=True)) == Evaluated(measured=7)
     assert all(table.complete for table in tables(study).values())
+
+
+def test_a_point_that_hangs_is_given_up_at_the_time_limit_and_told(
+    home: Home, tmp_path: Path
+) -> None:
+    faults = fault(tmp_path / "faults", "hang", "p0")
+    arms = {"whole": {"players": 2, "faults": faults}}
+    study = game_study(home, arms, resources={"time_limit_s": 1.5})
+    finish(study)
+    told: list[str] = []
+    assert measure(study, tell=told.append) == Evaluated(measured=3, failed=1)
+    ((index, why),) = tables(study)["whole"].errors.items()
+    assert names(tables(study)["whole"], index) == "p0"
+    assert "longer than the limit of 1.5 s (resources.time_limit_s)" in why
+    assert any('{"on":["p0"]} failed: took longer' in line for line in told)
+
+
+@pytest.mark.slow
+def test_a_model_that_hangs_while_it_opens_is_given_up_at_the_time_limit(
+    home: Home, tmp_path: Path
+) -> None:
+    arms = {"whole": {"faults": fault(tmp_path / "faults", "opening_hangs")}}
+    study = game_study(home, arms, resources={"time_limit_s": 1.5})
+    finish(study)
+    assert "opening it took longer than" in measure(study).left["whole seed 0"]
 
 
 def test_two_studies_that_share_a_subject_measure_it_once(home: Home, tmp_path: Path) -> None:

@@ -96,6 +96,17 @@ def test_many_files_become_one_and_nothing_is_lost(store: PointStore, held: Held
     np.testing.assert_array_equal(found["p7"].scores, np.float32([1, np.nan, 3]))
 
 
+def test_the_stamp_is_of_what_the_files_hold(store: PointStore, held: HeldAttempt) -> None:
+    store.append(held, batch(row("a", 1.0)))
+    before = store.stamp()
+    assert store.stamp() == before
+    for part in store.parts():
+        part.path.unlink()
+    store.append(held, batch(row("a", 2.0)))
+    assert [part.path.name for part in store.parts()] == ["part-000000.parquet"]
+    assert store.stamp() != before
+
+
 def test_putting_together_that_died_half_way_leaves_each_row_once(
     store: PointStore, held: HeldAttempt
 ) -> None:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from dataclasses import replace
 
 import pytest
 
 from orchestrator.cli.points_text import points_json, points_lines
+from orchestrator.evaluation.actor import PointWorker
 from orchestrator.evaluation.published import figures_of, keep_figures
+from orchestrator.evaluation.stage import _work
 from orchestrator.evaluation.tables import point_table
 from orchestrator.home import Home
+from orchestrator.plan_file import write_plan
 from orchestrator.planning import Selection
 from orchestrator.retention import collect_garbage
 from orchestrator.study import Study
@@ -115,6 +119,15 @@ def test_a_checkpoint_that_is_gone_has_its_trial_run_again(study: Study) -> None
     assert study.plan().known == 2
 
 
+def test_gc_keeps_a_model_that_no_run_has_begun_to_measure(study: Study) -> None:
+    write_plan(study, study.plan())  # as a run does first; then it is killed after its trials
+    finish(study)
+    assert collect_garbage(study.home.root).paths == ()
+    measure_here(study)
+    write_plan(study, study.plan())
+    assert len(collect_garbage(study.home.root).paths) == 2
+
+
 def test_a_checkpoint_is_not_missed_once_all_points_are_known(study: Study) -> None:
     finish(study)
     measure_here(study)
@@ -153,13 +166,50 @@ def test_same_code_asks_for_what_other_code_has_measured(home: Home) -> None:
     assert len(study.plan(Selection(same_code=True)).subjects[0].missing) == 4
 
 
+def test_a_model_put_in_anothers_place_is_refused_and_trained_again_when_asked(
+    study: Study,
+) -> None:
+    finish(study)
+    first, second = (
+        next(study.home.trial(trial.identity).glob("attempt-*/checkpoint/step-*/worth.json"))
+        for trial in study.trials()
+    )
+    first.write_bytes(second.read_bytes())
+    spec = _work(study, study.plan().subjects[0]).spec
+    why, _ = PointWorker().pack(spec)
+    assert "this is not the model that was trained" in why
+    identity = study.trials()[0].identity[:8]
+    assert why.endswith(f"--again {identity}")
+    finish(study, Selection(again=(identity,)))
+    assert measure_here(study) == 16
+
+
+def test_figures_are_made_again_of_points_that_were_measured_again(study: Study) -> None:
+    """Also if their files bear the names of those that were removed."""
+    finish(study)
+    measure_here(study)
+    keep_figures(study, study.plan())
+    shutil.rmtree(study.home.root / "subjects")
+    folder = next(study.home.trial(study.trials()[0].identity).glob("attempt-*/checkpoint/step-*"))
+    (folder / "worth.json").write_text("[1.0, 2.0, 3.0]")
+    outcome = next(study.home.trial(study.trials()[0].identity).glob("outcome-*.json"))
+    outcome.write_text(
+        re.sub(r'"checkpoint_digest": ".*"', '"checkpoint_digest": null', outcome.read_text())
+    )
+    assert measure_here(study) == 16
+    keep_figures(study, study.plan())
+    found = figures_of(study.folder, study.trials()[0].identity)
+    assert found is not None
+    assert found[0].figures["removal/total"] == pytest.approx(16.0)
+
+
 def test_figures_are_kept_until_the_points_change(study: Study) -> None:
     finish(study)
-    assert figures_of(study, study.trials()[0].identity) is None
+    assert figures_of(study.folder, study.trials()[0].identity) is None
     measure_here(study)
     keep_figures(study, study.plan())
     trial = study.trials()[0]
-    found = figures_of(study, trial.identity)
+    found = figures_of(study.folder, trial.identity)
     assert found is not None
     kept, tables = found
     everything = frozenset({"p0", "p1", "p2"})

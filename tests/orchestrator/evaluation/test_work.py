@@ -8,7 +8,7 @@ import pytest
 
 from orchestrator.evaluation.actor import Chunk, Result, SubjectSpec
 from orchestrator.evaluation.points import asked_for, in_prefix_order
-from orchestrator.evaluation.work import HOPELESS, Piece, SubjectWork
+from orchestrator.evaluation.work import HOPELESS, MOST_NODES, Piece, Rows, SubjectWork
 
 GOOD = Result({"accuracy": 1.0}, None, None)
 
@@ -52,13 +52,30 @@ def test_every_point_goes_out_once_in_contiguous_pieces() -> None:
     assert all(len(piece.indices).bit_count() == 1 for piece in pieces)
 
 
+def test_slow_points_go_out_one_by_one_from_the_first_on() -> None:
+    """A whole piece is what a kill costs."""
+    work, sizes = work_of(16), []
+    while (piece := work.take(2)) is not None:
+        sizes.append(len(piece.indices))
+        work.measured(piece, chunk(len(piece.indices), seconds=2.0 * len(piece.indices)))
+    assert set(sizes) == {1}
+
+
+def test_rows_wait_until_they_are_written() -> None:
+    work, rows = work_of(2), Rows("code")
+    rows.add(work, {0: GOOD})
+    assert rows.batch(work) == rows.batch(work) is not None
+    rows.forget()
+    assert rows.batch(work) is None
+
+
 def test_pieces_shrink_so_that_workers_end_together() -> None:
     work = work_of(1024)
     sizes = []
     while (piece := work.take(4)) is not None:
         sizes.append(len(piece.indices))
         work.measured(piece, chunk(len(piece.indices), seconds=0.005 * len(piece.indices)))
-    assert max(sizes) == 64
+    assert max(sizes) == 128
     assert sizes[-1] <= 8
 
 
@@ -85,13 +102,13 @@ def test_the_point_that_raises_is_found_at_once_where_points_come_one_by_one() -
 
     def measure(piece: Piece) -> Chunk:
         nonlocal raises
-        if 9 in piece.indices:
+        if 12 in piece.indices:
             raises += 1
-            return chunk(piece.indices.index(9), "boom")
+            return chunk(piece.indices.index(12), "boom")
         return chunk(len(piece.indices))
 
     found = drain(work, measure)
-    assert [index for index, result in found.items() if result.error == "boom"] == [9]
+    assert [index for index, result in found.items() if result.error == "boom"] == [12]
     assert len(found) == 64
     assert raises == 2
 
@@ -128,3 +145,35 @@ def test_what_no_worker_began_goes_out_again() -> None:
     assert piece is not None
     work.untouched(piece)
     assert work.take(1) == piece
+
+
+def test_a_piece_that_takes_too_long_is_halved_until_the_point_is_alone() -> None:
+    work, hanging, found = work_of(40), 23, {}
+    while (piece := work.take(2)) is not None:
+        if hanging in piece.indices:
+            found |= work.late(piece, "took too long")
+        else:
+            found |= work.measured(piece, chunk(len(piece.indices)))
+    assert sorted(found) == list(range(40))
+    assert {i: r.error for i, r in found.items() if r.error} == {hanging: "took too long"}
+    assert work.is_over
+
+
+def test_a_piece_that_is_lost_with_its_node_goes_out_again_as_it_is() -> None:
+    work = work_of(8)
+    first = work.take(1)
+    assert first is not None
+    work.measured(first, chunk(1, seconds=0.01))
+    piece = work.take(1)
+    assert piece is not None
+    assert len(piece.indices) > 1
+    for _ in range(MOST_NODES - 1):
+        assert work.node_lost(piece, "the node died") == {}
+        again = work.take(1)
+        assert again is not None
+        assert again.indices == piece.indices
+        piece = again
+    work.node_lost(piece, "the node died")  # not for ever: now it is suspect
+    again = work.take(1)
+    assert again is not None
+    assert len(again.indices) < len(piece.indices)

@@ -8,14 +8,24 @@ import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
+from matplotlib.axes import Axes
 from rich.console import Console
 
 from orchestrator.effects import CoalitionMean, Effect, EffectTable, StudyEffects
-from orchestrator.report import StudyInfo, render_effects, render_verdict, write_report
-from orchestrator.report.effect_files import write_effects, write_matrix
+from orchestrator.report import (
+    StudyInfo,
+    render_effects,
+    render_verdict,
+    write_effects_report,
+    write_report,
+)
+from orchestrator.report.effect_files import slug, write_effects, write_matrix
 from orchestrator.report.effect_pictures import plot_interactions, plot_matrix
+from orchestrator.report.effects import effect_sections
+from orchestrator.report.markdown import markdown_without_rule
 from orchestrator.verdict import ComparisonVerdict, Verdict
 
 MakeVerdict = Callable[..., Verdict]
@@ -182,3 +192,92 @@ def test_stated_comparisons_are_sentences_in_every_form(
     assert said in report.html.read_text()
     assert said in text_of(render_verdict(verdict))
     assert "simultaneous over 2 stated comparisons" in report.markdown.read_text()
+
+
+def test_a_printed_interval_agrees_with_its_label(causal: EffectTable) -> None:
+    harms = effect("shapley", "a", value=-1.4, low=-2.8, high=-0.004, label="harms")
+    text = render_text(replace(causal, effects=(harms,)))
+    assert "[-2.800, -0.004]" in text
+
+
+def test_pairs_in_points_have_a_regime_that_is_no_verdict(causal: EffectTable) -> None:
+    def told(value: float, **changes: str) -> str:
+        pair = effect("interaction", "a", "b", value=value, label="inconclusive")
+        return render_text(replace(causal, effects=(pair,), **changes))  # type: ignore[arg-type]
+
+    assert "(a description, not a verdict): a+b synergy" in told(0.6)
+    assert "a+b interference" in told(-0.6)
+    assert "a+b synergy" in told(-0.6, direction="lower")
+    assert "verdict): 1 independent" in told(0.5)
+    assert "not a verdict" not in told(0.6, unit="nats")
+
+
+def test_factors_named_like_columns_and_odd_arms_are_written(
+    causal: EffectTable, tmp_path: Path
+) -> None:
+    import pyarrow.parquet as pq
+
+    cells = tuple(replace(cell, on=()) for cell in causal.coalitions[:1])
+    odd = replace(causal, factors=("low", "accuracy"), coalitions=cells, arm="a/b" * 90)
+    files = write_effects(StudyEffects(removal=(odd,)), tmp_path).files
+    (parquet,) = [path for path in files if path.suffix == ".parquet"]
+    (row,) = pq.read_table(parquet).to_pylist()
+    assert (row["factor low"], row["low"], row["accuracy"]) == (False, 61.0, 62.0)
+
+
+def render_text(table: EffectTable) -> str:
+    sections = effect_sections(StudyEffects(causal=table), {})
+    return markdown_without_rule(StudyInfo("t", "t-1", "Why?"), [], sections)
+
+
+def test_a_study_without_a_rule_has_every_form_of_the_report_too(
+    removal: EffectTable, tmp_path: Path
+) -> None:
+    info = StudyInfo("parts", "parts-1", "Which parts?", hypothesis="All <of> them.")
+    trials = [{"id": "t1", "arm": "whole", "state": "done"}]
+    files = write_effects_report(StudyEffects(removal=(removal,)), info, trials, tmp_path)
+    assert {"report.html", "report.md", "trials.csv", "effects.csv"} <= {f.name for f in files}
+    page, text = ((tmp_path / f"report.{form}").read_text() for form in ("html", "md"))
+    for form in (page, text):
+        assert "Which parts?" in form
+        assert "removal cost" in form
+        assert "whole" in form
+    assert "Hypothesis: All &lt;of&gt; them." in page
+    assert "<title>parts</title>" in page
+
+
+def test_what_was_not_measured_at_all_makes_no_tables(
+    causal: EffectTable, removal: EffectTable
+) -> None:
+    started = replace(removal, coalitions=(CoalitionMean((), 62.0), CoalitionMean(("a",), None)))
+    text = text_of(render_effects(StudyEffects(removal=(removal,))))
+    assert "no figure, its table is incomplete" in text
+    assert "Shapley" not in text
+    assert "Every combination" not in text
+    text = text_of(render_effects(StudyEffects(removal=(started,))))
+    assert "(1 more are not measured)" in text
+
+
+def test_only_a_finding_is_drawn_as_one(
+    causal: EffectTable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    faces: list[str] = []
+    draw = Axes.scatter
+
+    def watched(axis: Axes, *args: Any, **options: Any) -> Any:
+        faces.append(options["facecolor"])
+        return draw(axis, *args, **options)
+
+    monkeypatch.setattr(Axes, "scatter", watched)
+    ends = {"value": 8.5, "low": 3.0, "high": 14.0}
+    helps = effect("shapley", "a", label="helps", **ends)
+    unsure = effect("shapley", "b", label="inconclusive", why="2 seeds", **ends)
+    plot_interactions(replace(causal, effects=(helps, unsure)), tmp_path / "pair.png")
+    assert [face == "white" for face in faces] == [False, True]
+
+
+def test_a_file_is_named_by_an_arm_of_any_length(removal: EffectTable) -> None:
+    long = ["+".join(f"{letter}{'x' * 60}" for letter in "abcde") + end for end in ("", "+f")]
+    names = [slug(replace(removal, arm=arm)) for arm in long]
+    assert len(set(names)) == 2
+    assert all(len(name) < 120 for name in names)

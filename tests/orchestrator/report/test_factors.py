@@ -52,3 +52,22 @@ def test_levels_that_are_words_keep_their_order(make_arm: MakeArm) -> None:
 def test_a_cell_without_a_measurement_has_no_value(make_arm: MakeArm) -> None:
     assert cell_value([make_arm("a", mean=None)]) is None
     assert cell_value([make_arm("a", mean=None), make_arm("b", mean=4.0)]) == 4.0
+
+
+def test_the_comparator_stands_in_its_own_cell_and_adds_none(make_arm: MakeArm) -> None:
+    arms = [
+        make_arm("+".join(on), factors={"a": on[0], "b": on[1]})
+        for on in (("on", "off"), ("off", "on"), ("on", "on"))
+    ]
+    alone = make_arm("none", factors={"a": "off", "b": "off"})
+    grid = factor_grid(arms, alone)
+    assert grid is not None
+    assert grid.panels[""][("off", "off")] == (alone,)
+    assert grid.full
+    stranger = make_arm("none", factors={"a": "other", "b": "off"})
+    bare = factor_grid(arms)
+    assert bare is not None
+    assert not bare.full
+    assert factor_grid(arms, stranger) == bare
+    second = make_arm("none", factors={"a": "on", "b": "on"})
+    assert factor_grid(arms, second) == factor_grid(arms)

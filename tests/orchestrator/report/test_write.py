@@ -6,6 +6,7 @@ import csv
 import json
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -127,11 +128,13 @@ def test_the_report_says_what_a_reader_asks(
     verdict = make_verdict(
         make_arm("a"), notes=("A note.",), next_steps=("Do this.",), mixed=("trials differ",)
     )
-    report = write_report(verdict, info, [], tmp_path)
+    told = replace(info, hypothesis="It helps.")
+    report = write_report(verdict, told, [], tmp_path)
 
     for text in (report.markdown.read_text(), read_page(report.html).text):
         for said in (
             "Does it help?",
+            "Hypothesis: It helps.",
             "Inconclusive: nothing is known.",
             "Gate met: (plain - floor) / (text - floor) = 0.50 [0.40, 0.60] at 90 %",
             "floor 15.0 (constant)",
