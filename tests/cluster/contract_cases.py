@@ -25,8 +25,11 @@ def rays_here() -> set[str]:
     """Processes below this one that belong to a Ray of ours, and Ray folders of theirs."""
     found = set()
     for process in psutil.Process().children(recursive=True):
-        words = " ".join(process.cmdline())
-        if "ray" in words and process.status() != psutil.STATUS_ZOMBIE:
+        try:
+            words, state = " ".join(process.cmdline()), process.status()
+        except psutil.NoSuchProcess:  # it ended just now
+            continue
+        if "ray" in words and state != psutil.STATUS_ZOMBIE:
             found.add(f"{process.pid}: {words[:200]}")
             found |= {
                 f"/tmp/{p.name}" for p in Path("/tmp").glob("orrery-ray-*") if p.name in words
