@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from workloads.ablation.config import AblationConfig, LoraTraining
 from workloads.ablation.units import switched_parts
 from workloads.contract import Metric, Result, TrialContext, Workload
-from workloads.datasets import check_task, fingerprint, resolve_data
+from workloads.datasets import check_task
 from workloads.errors import InputError, did_you_mean
-from workloads.models import check_tokenizer, describe, resolve_model
+from workloads.models import check_tokenizer, describe, input_fingerprint, pinned_input
 
 if TYPE_CHECKING:
     from workloads.evaluation import Packed, Subject
@@ -68,19 +68,11 @@ class Ablation(Workload[AblationConfig]):
         self, kind: str, value: str, config: AblationConfig, cache: Path | None = None
     ) -> str:
         """Content hash or pinned revision of the model or the data."""
-        if kind == "model":
-            return resolve_model(value, cache=cache).fingerprint
-        return fingerprint(value, cache=cache)
+        return input_fingerprint(kind, value, cache)
 
     def pin(self, kind: str, value: str) -> str:
         """A hub id with the commit that it stands for now."""
-        if value.startswith("embedded:"):
-            return value
-        if kind == "model":
-            ref = resolve_model(value)
-            return f"{ref.hub_id}@{ref.revision}" if ref.hub_id else value
-        source = resolve_data(value)
-        return f"{source.name}@{source.revision}" if source.kind == "hub" else value
+        return pinned_input(kind, value)
 
     def check(self, config: AblationConfig) -> None:
         """Refuses adapters that would not be switched or trained, and data of the wrong kind."""

@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from workloads.contract import Metric, Result, StudyView, TrialContext, Workload
-from workloads.datasets import check_task, fingerprint, resolve_data
+from workloads.datasets import check_task
 from workloads.errors import InputError
 from workloads.latent_lora.config import LatentLoraConfig
 from workloads.latent_lora.depth import layer_count
 from workloads.latent_lora.lora import check_targets
 from workloads.latent_lora.metrics import METRICS
-from workloads.models import check_tokenizer, describe, resolve_model
+from workloads.models import check_tokenizer, describe, input_fingerprint, pinned_input
 
 _LOOKS_ONLY = ("quick_eval_steps", "checkpoint_steps")
 
@@ -75,19 +75,11 @@ class LatentLora(Workload[LatentLoraConfig]):
         self, kind: str, value: str, config: LatentLoraConfig, cache: Path | None = None
     ) -> str:
         """Content hash or pinned revision of the model or the data."""
-        if kind == "model":
-            return resolve_model(value, cache=cache).fingerprint
-        return fingerprint(value, cache=cache)
+        return input_fingerprint(kind, value, cache)
 
     def pin(self, kind: str, value: str) -> str:
         """A hub id with the commit that it stands for now."""
-        if value.startswith("embedded:"):
-            return value
-        if kind == "model":
-            ref = resolve_model(value)
-            return f"{ref.hub_id}@{ref.revision}" if ref.hub_id else value
-        source = resolve_data(value)
-        return f"{source.name}@{source.revision}" if source.kind == "hub" else value
+        return pinned_input(kind, value)
 
     def check(self, config: LatentLoraConfig) -> None:
         """Refuses what would train nothing, adapt nothing or compress nothing."""

@@ -1,6 +1,7 @@
 """Models shared by the workloads: pinned references, descriptions, and loading."""
 
 from workloads.models.description import ModelDescription, describe
+from workloads.models.inputs import input_fingerprint, pinned_input
 from workloads.models.loading import check_tokenizer, load_model, load_tokenizer
 from workloads.models.reference import ModelRef, resolve_model
 
@@ -9,7 +10,9 @@ __all__ = [
     "ModelRef",
     "check_tokenizer",
     "describe",
+    "input_fingerprint",
     "load_model",
     "load_tokenizer",
+    "pinned_input",
     "resolve_model",
 ]
