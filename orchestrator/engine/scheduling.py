@@ -1,4 +1,4 @@
-"""Which waiting trial a free worker is given."""
+"""Which waiting trial a free worker is given, and which trial is stopped early."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from ray.tune.experiment import Trial
-from ray.tune.schedulers import FIFOScheduler
+from ray.tune.schedulers import ASHAScheduler, FIFOScheduler
 
 from orchestrator.engine.feed import Feed
 
@@ -31,3 +31,13 @@ class LetWorkersStart(FIFOScheduler):  # type: ignore[misc]
         pending = {trial.trial_id: trial for trial in live if trial.status == Trial.PENDING}
         newest = next((key for key in reversed(self._feed.out) if key in pending), None)
         return pending.get(newest)
+
+
+class StopEarly(ASHAScheduler):  # type: ignore[misc]
+    """ASHA that stops nothing at its last rung: a trial that got there has done its work, and is
+    done rather than pruned."""
+
+    def on_trial_result(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> str:
+        if result["step"] >= self._max_t:
+            return str(FIFOScheduler.CONTINUE)
+        return str(super().on_trial_result(tune_controller, trial, result))

@@ -13,7 +13,7 @@ from ray import tune
 
 from orchestrator.engine.feed import Feed
 from orchestrator.engine.recorder import Listener, Recorder
-from orchestrator.engine.scheduling import LetWorkersStart
+from orchestrator.engine.scheduling import LetWorkersStart, StopEarly
 from orchestrator.engine.trainable import AttemptTrainable
 from orchestrator.engine.tune_feed import TuneFeed
 from orchestrator.study_file import Asha, Resources
@@ -90,9 +90,7 @@ class TuneEngine:
     def _scheduler(self, feed: Feed) -> Any:
         if self.scheduler is None:
             return LetWorkersStart(feed) if self.reusable else None
-        from ray.tune.schedulers import ASHAScheduler
-
-        return ASHAScheduler(
+        return StopEarly(
             time_attr="step",
             metric=self.metric,
             mode=self.mode,
