@@ -23,6 +23,7 @@ from orchestrator.array.publishing import FilePublisher
 from orchestrator.array.refusal import refuse_array
 from orchestrator.array.telling import Telling
 from orchestrator.array.waves import SentTask, sent_tasks
+from orchestrator.counted import counted
 from orchestrator.driver import Passed
 from orchestrator.engine.feed import Feed, ListedTickets
 from orchestrator.engine.ticket import Ticket
@@ -34,7 +35,6 @@ from orchestrator.progress import progress_for
 from orchestrator.queue_views import queue_views
 from orchestrator.records import Outcome, State
 from orchestrator.ticketing import Ticketing
-from orchestrator.verdict.numbers import counted
 
 if TYPE_CHECKING:
     from rich.console import Console

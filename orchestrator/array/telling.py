@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 from cluster.slurm.queue import JobView
 from cluster.slurm.records import JobRecord
 from orchestrator.array.followed import Blind, FollowedTask
+from orchestrator.counted import counted
 from orchestrator.publishing import reproduce_command
-from orchestrator.verdict.numbers import counted
 
 if TYPE_CHECKING:
     from rich.console import Console

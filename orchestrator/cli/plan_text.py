@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 from orchestrator.cli.heading import heading
 from orchestrator.cli.points_text import points_lines
+from orchestrator.counted import counted
 from orchestrator.disk import folder_bytes
 from orchestrator.progress import duration
-from orchestrator.verdict.numbers import counted
 
 if TYPE_CHECKING:
     from cluster import Place

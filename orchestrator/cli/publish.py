@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from orchestrator.cli.options import AsJson, HomeFolder, To, print_json
-from orchestrator.verdict.numbers import counted
+from orchestrator.counted import counted
 
 if TYPE_CHECKING:
     from orchestrator.restoring import Published

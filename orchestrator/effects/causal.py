@@ -10,10 +10,10 @@ from __future__ import annotations
 from collections.abc import Hashable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from orchestrator.counted import counted
 from orchestrator.effects.effect import EffectTable
 from orchestrator.effects.planned import planned_figures
 from orchestrator.effects.tabling import Asked, effect_table, incomplete_table
-from orchestrator.verdict.numbers import counted
 
 if TYPE_CHECKING:
     import numpy as np

@@ -10,10 +10,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
+from orchestrator.counted import counted
 from orchestrator.effects.effect import CoalitionMean, EffectTable
 from orchestrator.effects.planned import planned_figures
 from orchestrator.effects.tabling import Asked, effect_table, incomplete_table, known_means
-from orchestrator.verdict.numbers import counted
 
 if TYPE_CHECKING:
     import numpy as np

@@ -8,9 +8,9 @@ from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Literal
 
+from orchestrator.counted import counted
 from orchestrator.effects import effect as words
 from orchestrator.effects.effect import CoalitionMean, Effect, EffectTable, Question
-from orchestrator.verdict.numbers import counted
 
 if TYPE_CHECKING:
     import numpy as np

@@ -9,6 +9,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
+from orchestrator.counted import counted
 from orchestrator.report.factors import FactorGrid, cell_value, grid_of
 from orchestrator.report.info import StudyInfo
 from orchestrator.report.markdown import best_text
@@ -29,7 +30,7 @@ from orchestrator.report.rows import (
 )
 from orchestrator.report.sections import Section, section_html
 from orchestrator.report.strips import Mark, StripRow, strip_plot
-from orchestrator.verdict.numbers import MISSING, counted, shown
+from orchestrator.verdict.numbers import MISSING, shown
 from orchestrator.verdict.result import ArmVerdict, Verdict
 
 ANSWER_TONES = {"improves": "gain", "marginal": "gain", "harm": "harm", "gate_not_met": "harm"}

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
+from orchestrator.counted import counted
 from orchestrator.verdict import labels
 from orchestrator.verdict.compare import Numbers, arm_numbers
 from orchestrator.verdict.evidence import ArmScores
-from orchestrator.verdict.numbers import counted, decimals, interval, signed, telling
+from orchestrator.verdict.numbers import decimals, interval, signed, telling
 from orchestrator.verdict.result import ComparisonVerdict, VerdictState
 from orchestrator.verdict.rule import Comparison, Rule
 

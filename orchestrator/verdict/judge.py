@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
+from orchestrator.counted import counted
 from orchestrator.verdict import labels
 from orchestrator.verdict.answer import (
     gate_sentence,
@@ -23,7 +24,7 @@ from orchestrator.verdict.comparisons import compare_stated
 from orchestrator.verdict.evidence import ArmScores
 from orchestrator.verdict.gate import judge_gate
 from orchestrator.verdict.measure import finite
-from orchestrator.verdict.numbers import counted, decimals
+from orchestrator.verdict.numbers import decimals
 from orchestrator.verdict.result import ArmVerdict, GateResult, Verdict, VerdictState
 from orchestrator.verdict.rule import Rule
 

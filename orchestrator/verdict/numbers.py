@@ -33,11 +33,6 @@ def telling(ends: Sequence[float | None], edges: Sequence[float], places: int) -
     return next((count for count in range(places, MOST_PLACES) if agrees(count)), MOST_PLACES)
 
 
-def counted(count: int, noun: str) -> str:
-    """`1 trial`, `1,000 trials`."""
-    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
-
-
 def shown(value: float | None, places: int = 1) -> str:
     """A number, or "n/a"."""
     if value is None or not math.isfinite(value):

@@ -22,11 +22,11 @@ from tests.orchestrator.quick_study import (
 HEAVY = ("torch", "ray", "mlflow", "transformers")
 
 
-def loaded_by(code: str, cwd: Path) -> list[str]:
+def loaded_by(code: str, cwd: Path, heavy: tuple[str, ...] = HEAVY) -> list[str]:
     """Heavy libraries that are loaded once `code` has run."""
     script = (
         "import sys, atexit, json, os\n"
-        f"heavy = {HEAVY!r}\n"
+        f"heavy = {heavy!r}\n"
         "atexit.register(lambda: os.write(2, b'\\n' + json.dumps("
         "[n for n in heavy if n in sys.modules]).encode()))\n" + code
     )
@@ -61,6 +61,10 @@ def command(*words: str) -> str:
 )
 def test_looking_loads_nothing_heavy(code: str, tmp_path: Path) -> None:
     assert loaded_by(code, tmp_path) == []
+
+
+def test_help_loads_no_schema_of_study_files(tmp_path: Path) -> None:
+    assert loaded_by(command("--help"), tmp_path, ("pydantic", "numpy")) == []
 
 
 def test_planning_loads_nothing_heavy(tmp_path: Path, home: Home) -> None:
