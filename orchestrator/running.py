@@ -151,7 +151,7 @@ def _all_passes(
 
     `old_request` cancelled the study before this run was asked for, so this run takes it back.
     """
-    ran, measured, futile = 0, 0, 0
+    ran, measured, before = 0, 0, None
     while True:
         passed = _pass(study, selection, place, console, old_request)
         ran += passed.ran
@@ -161,9 +161,13 @@ def _all_passes(
         if passed.followed:
             continue
         selection = without_repeats(selection)
-        futile = 0 if passed.ran or passed.measured else futile + 1
-        done = selection.limit is not None or not _left(study.plan(selection), place)
-        if done or futile or passed.points_left:
+        plan = study.plan(selection)
+        points = sum(len(subject.missing) for subject in plan.open_subjects)
+        missing = frozenset(item.trial.identity for item in plan.to_run), points
+        # trials whose failure could not be recorded are as missing as before
+        futile = missing == before if passed.ran or passed.measured else True
+        before = missing
+        if selection.limit is not None or not _left(plan, place) or futile or passed.points_left:
             break
     return dataclasses.replace(passed, ran=ran, measured=measured)
 

@@ -15,9 +15,10 @@ from typing import NamedTuple, Protocol
 
 import msgspec
 
-from orchestrator.attempts import Attempt, attempts
+from orchestrator.attempts import Attempt, attempts, claim_attempt
 from orchestrator.engine.failures import failure_of_lost_worker
 from orchestrator.engine.ticket import Ticket
+from orchestrator.errors import BusyError
 from orchestrator.home import Home
 from orchestrator.ledger import read_trial, told_in_a_row
 from orchestrator.records import Failure, State
@@ -238,10 +239,24 @@ class Feed:
             return failure
         cause = f"no progress in {lost} attempts in a row; the last: {failure.cause}"
         failure = Failure("node_lost", cause)
-        _finish(mine, "failed", failure, replace=True)
+        _finish(mine or self._claimed(ticket), "failed", failure, replace=True)
         self.suspects.discard(ticket.identity)
         self.given_up.add(ticket.identity)
         return failure
+
+    def _claimed(self, ticket: Ticket) -> Attempt | None:
+        """An attempt of this process, to tell of a trial whose workers die before they claim one.
+        None if that cannot be: another holds the trial, or the disk refuses."""
+        try:
+            return claim_attempt(
+                self.home.trial(ticket.identity),
+                outcome_number=ticket.outcome_number,
+                study=ticket.study,
+                token=ticket.token,
+            )
+        except (BusyError, OSError) as error:
+            logger.error("The failure of %s cannot be written: %s", ticket.label, error)
+            return None
 
     def _may_retry(self, ticket: Ticket, failure: Failure) -> bool:
         if failure.kind == "node_lost":

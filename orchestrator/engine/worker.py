@@ -21,7 +21,7 @@ from orchestrator.attempts import (
     outcomes,
 )
 from orchestrator.checkpoint_digest import checkpoint_digest
-from orchestrator.engine.failures import failure_of
+from orchestrator.engine.failures import failure_of, one_line
 from orchestrator.engine.job import Job, Launch, Ran, RankFailed, RankLost, run_here
 from orchestrator.engine.reports import Reports
 from orchestrator.engine.ticket import Ticket
@@ -78,7 +78,10 @@ def run_attempt(
     """
     home = Home(Path(ticket.home))
     folder = home.trial(ticket.identity)
-    workload = load_workload(ticket.workload)
+    try:
+        workload = load_workload(ticket.workload)
+    except Exception as error:
+        raise _not_loaded(ticket, folder, error) from None
     number = _number_to_publish(ticket, workload, folder)
     if number is None:
         return "done"
@@ -126,6 +129,20 @@ def run_attempt(
         failure = failure_of(error)
         _record_failure(held, failure, traceback.format_exc())
         raise AttemptFailed(failure) from None
+
+
+def _not_loaded(ticket: Ticket, folder: Path, error: Exception) -> AttemptFailed:
+    """Records that this process has no such workload: the driver had, so its path differs.
+
+    Raises `BusyError` as a claim does.
+    """
+    cause = f"its worker could not do what its driver could: {one_line(error)}"
+    failure = Failure("user_error", cause)
+    held = claim_attempt(
+        folder, outcome_number=ticket.outcome_number, study=ticket.study, token=ticket.token
+    )
+    _record_failure(held, failure, traceback.format_exc())
+    return AttemptFailed(failure)
 
 
 def _left(held: HeldAttempt, word: Word) -> State:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from orchestrator import Study
-from orchestrator.attempts import AttemptCheckpoints, HeldAttempt, claim_attempt
+from orchestrator.attempts import AttemptCheckpoints, HeldAttempt, attempts, claim_attempt
 from orchestrator.engine.feed import TOLD_WITHOUT_PROGRESS, Feed, ListedTickets
 from orchestrator.engine.ticket import Ticket
 from orchestrator.home import Home
@@ -225,3 +225,19 @@ def test_a_process_that_was_ended_as_cancelled_has_not_failed(
     feed.stop()
     assert feed.cancelled("other") is not None, "it died as the study was cancelled"
     assert read_trial(home, other.identity).state == "cancelled"
+
+
+def test_a_trial_whose_workers_never_come_to_claim_it_is_recorded_as_failed(
+    home: Home, some: list[Ticket]
+) -> None:
+    feed = feed_of(home, some[:1], 1)
+    told = None
+    while feed.take("t") is not None:
+        told = feed.failed("t", "The actor died", False)
+    assert told is not None
+    assert not told.again
+    assert feed.finished()
+    (attempt,) = attempts(home.trial(some[0].identity))
+    end = attempt.end()
+    assert end is not None
+    assert (end.state, end.failure) == ("failed", told.failure)

@@ -61,6 +61,17 @@ def only_outcome(home: Home, ticket: Ticket) -> Outcome:
     return outcome
 
 
+def test_a_worker_without_the_workload_records_that_once(home: Home) -> None:
+    ticket = ticket_of(study_of(home), workload="not_here.columns:Columns")
+    failure = failure_of_run(ticket)
+    assert failure.kind == "user_error"
+    assert "No module named 'not_here'" in failure.cause
+    (attempt,) = attempts(home.trial(ticket.identity))
+    end = attempt.end()
+    assert end is not None
+    assert (end.state, end.failure) == ("failed", failure)
+
+
 # -- how it ends ----------------------------------------------------------------------------------
 
 
