@@ -13,8 +13,6 @@ import msgspec
 
 from orchestrator.attempts import attempts
 from orchestrator.earlier import first_planned_at
-from orchestrator.effects.effect import StudyEffects
-from orchestrator.effects.metrics import study_metrics
 from orchestrator.engine.reports import BEST
 from orchestrator.errors import UsageError
 from orchestrator.evaluation.points import asks_points, subject_of
@@ -39,6 +37,7 @@ from telemetry.sinks.mlflow_store import without_password
 from telemetry.sinks.opening import check_place
 
 if TYPE_CHECKING:
+    from orchestrator.findings import Findings
     from orchestrator.study import Study
     from orchestrator.verdict import Verdict
 
@@ -84,7 +83,13 @@ def sync_advice(home: Home) -> str | None:
     )
 
 
-def study_tags(workload: str, state: str, trials: int, verdict: Verdict | None) -> dict[str, str]:
+def study_tags(
+    workload: str,
+    state: str,
+    trials: int,
+    verdict: Verdict | None,
+    findings: Findings | None = None,
+) -> dict[str, str]:
     """What MLflow's table shows of a study beside its name."""
     tags = {
         "workload": workload,
@@ -92,7 +97,11 @@ def study_tags(workload: str, state: str, trials: int, verdict: Verdict | None) 
         "trials": str(trials),
         "verdict": verdict.state if verdict else "n/a",
     }
-    return tags if verdict is None else {**tags, "answer": verdict.answer}
+    if verdict is not None:
+        return {**tags, "answer": verdict.answer}
+    if findings is not None and findings.curves is not None:
+        return {**tags, "verdict": findings.curves.state, "answer": findings.answer}
+    return tags
 
 
 def study_run(
@@ -103,17 +112,17 @@ def study_run(
     news: Sequence[str] = (),
     as_of: datetime | None = None,
     growth: str = "",
-    effects: StudyEffects | None = None,
+    findings: Findings | None = None,
     ends: Iterable[TrialEnd | None] = (),
 ) -> StudyRun:
-    """The parent run: note, tags, params, and `effects` as metrics, which follow from `ends`.
+    """The parent run: note, tags, params, and `findings` as metrics, which follow from `ends`.
     `news`, `as_of` and `growth` (a part of the note) are told while the study runs."""
-    figures = study_metrics(effects)
+    figures = findings.metrics() if findings else {}
     return StudyRun(
         name=study.name,
         instance=study.instance,
-        note=_note(study, plan, verdict, news, as_of, growth),
-        tags=study_tags(study.workload.name, state, len(plan.trials), verdict),
+        note=_note(study, plan, verdict, news, as_of, growth, findings),
+        tags=study_tags(study.workload.name, state, len(plan.trials), verdict, findings),
         params={"seeds": study.file.seeds, **study.file.base},
         state=state,
         started_ms=planned_ms(study.folder),
@@ -189,6 +198,7 @@ def with_figures(end: TrialEnd, study_folder: Path, record: TrialRecord) -> Tria
         end,
         figures=dict(kept.figures),
         figures_ms=round(kept.measured_at_s * 1000),
+        series=dict(kept.series),
         tables=str(tables),
     )
 
@@ -241,18 +251,18 @@ def publish(
     artifacts: Path | None = None,
     archive: bool = True,
     *,
-    effects: StudyEffects | None = None,
+    findings: Findings | None = None,
     afresh: bool = False,
     progress: Callable[[int, int], None] | None = None,
 ) -> PublishReport:
     """Brings MLflow to the state of the files. Doing it twice adds nothing.
 
-    `effects`, where they are known, become metrics of the study's own run; `afresh` and `progress`
+    `findings`, where they are known, become metrics of the study's own run; `afresh` and `progress`
     as in `telemetry.publish_study`.
     """
     trials = [(trial_run(study, item), trial_end(study, item)) for item in each_once(plan)]
     ends = [end for _, end in trials]
-    parent = study_run(study, plan, verdict, state, effects=effects, ends=ends)
+    parent = study_run(study, plan, verdict, state, findings=findings, ends=ends)
     return publish_study(
         parent,
         trials,
@@ -319,6 +329,7 @@ def _note(
     news: Sequence[str],
     as_of: datetime | None,
     growth: str,
+    findings: Findings | None,
 ) -> str:
     from orchestrator.watching.note import so_far
 
@@ -326,7 +337,7 @@ def _note(
     if verdict is None:
         more = so_far(study.file.verdict, plan.trials, news, as_of)
         more += [growth] if growth else []
-    return study_note(study, verdict, plan.counts, more)
+    return study_note(study, verdict, plan.counts, more, findings=findings)
 
 
 def study_note(
@@ -335,15 +346,18 @@ def study_note(
     counts: Mapping[str, int],
     more: Sequence[str] = (),
     folder: Path | None = None,
+    findings: Findings | None = None,
 ) -> str:
     """The note of a study's run, as Markdown; `more` are further parts of it.
 
-    `folder` as in `reproduce_command`.
+    `folder` as in `reproduce_command`; `findings` that hold an answer tell it.
     """
     parts = [f"**Question.** {study.file.question}"]
     if verdict is not None:
         parts.append(f"**Verdict.** {verdict.answer}")
         parts.append(_table(verdict))
+    elif findings is not None and findings.answer:
+        parts.append(f"**Answer.** {findings.answer}")
     parts.append(f"**Trials.** {', '.join(f'{count} {state}' for state, count in counts.items())}")
     parts += more
     parts.append(f"**Run it again.**\n\n```\n{reproduce_command(study, folder)}\n```")

@@ -6,22 +6,25 @@ import hashlib
 import importlib.metadata
 import shutil
 import tempfile
+from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from orchestrator.curves.curve import StudyCurves
 from orchestrator.disk import disk_bytes
-from orchestrator.effects import StudyEffects, effects_of
+from orchestrator.effects.effect import StudyEffects
+from orchestrator.findings import Findings, findings_of
 from orchestrator.home import write_whole
 from orchestrator.judging import arm_table, verdict_of
 from orchestrator.planning import Plan, PlannedTrial
 from orchestrator.publishing import parent_run_id, reproduce_command
 from orchestrator.verdict import Verdict
-from workloads.contract import StudyView, TrialView
+from workloads.contract import StudyView, SummaryTable, TrialView
 
 if TYPE_CHECKING:
     from orchestrator.report.sections import Section
@@ -40,8 +43,8 @@ class StudyReport:
     files: Sequence[Path]
     problems: Sequence[str] = ()
     """What could not be drawn, one line each."""
-    effects: StudyEffects | None = None
-    """Removal costs and causal effects, of a study whose design asks for them."""
+    findings: Findings = field(default_factory=Findings)
+    """Effects or curves, of a study whose design asks for them."""
 
 
 def report_study(study: Study, plan: Plan) -> StudyReport:
@@ -50,23 +53,23 @@ def report_study(study: Study, plan: Plan) -> StudyReport:
     saved = _saved(folder, stamp)
     if saved is not None:
         return saved
-    effects = effects_of(study, plan)
-    if study.file.verdict is None and effects is None:
+    findings = findings_of(study, plan)
+    if study.file.verdict is None and not findings:
         return StudyReport(folder, None, ())
     verdict = verdict_of(study, plan) if study.file.verdict is not None else None
     study.folder.mkdir(parents=True, exist_ok=True)
     fresh = Path(tempfile.mkdtemp(prefix=".report-", dir=study.folder))
     try:
-        problems = _write(study, plan, verdict, effects, fresh)
-        data = {"stamp": stamp, "verdict": verdict, "problems": problems, "effects": effects}
-        write_whole(fresh / "verdict.json", msgspec.json.encode(data))
+        problems = _write(study, plan, verdict, findings, fresh)
+        kept = _Saved(stamp, verdict, problems, findings.effects, findings.curves)
+        write_whole(fresh / "verdict.json", msgspec.json.encode(kept))
         fresh.chmod(0o755)
         if folder.exists():
             shutil.rmtree(folder)
         fresh.rename(folder)
     finally:
         shutil.rmtree(fresh, ignore_errors=True)
-    return StudyReport(folder, verdict, _files(folder), problems, effects)
+    return StudyReport(folder, verdict, _files(folder), problems, findings)
 
 
 def saved_report(study: Study, plan: Plan) -> StudyReport | None:
@@ -80,10 +83,10 @@ def last_verdict(folder: Path) -> Verdict | None:
     return None if saved is None else saved.verdict
 
 
-def last_effects(folder: Path) -> StudyEffects | None:
-    """The effects in a study's report folder, whatever results they were made from."""
+def last_findings(folder: Path) -> Findings:
+    """The findings in a study's report folder, whatever results they were made from."""
     saved = _read(folder)
-    return None if saved is None else saved.effects
+    return Findings() if saved is None else saved.findings
 
 
 def trial_views(study: Study, items: Sequence[PlannedTrial]) -> list[TrialView]:
@@ -111,9 +114,9 @@ def trial_views(study: Study, items: Sequence[PlannedTrial]) -> list[TrialView]:
 
 
 def _write(
-    study: Study, plan: Plan, verdict: Verdict | None, effects: StudyEffects | None, folder: Path
+    study: Study, plan: Plan, verdict: Verdict | None, findings: Findings, folder: Path
 ) -> list[str]:
-    from orchestrator.report import StudyInfo, write_effects_report, write_report
+    from orchestrator.report import StudyInfo, write_findings_report, write_report
 
     info = StudyInfo(
         name=study.name,
@@ -128,9 +131,15 @@ def _write(
         wall_time_s=_seconds(plan),
         created=datetime.now(UTC).isoformat(timespec="seconds"),
     )
+    problems: list[str] = []
     if verdict is None:
-        write_effects_report(effects or StudyEffects(), info, _trial_rows(plan), folder)
-        return []
+        view = _view_of_curves(study, plan, findings) if findings.curves else None
+
+        def added(home: Path) -> Sequence[Section]:
+            return _summary(study, view, home, problems) if view is not None else ()
+
+        write_findings_report(findings, info, _trial_rows(plan), folder, added)
+        return problems
     view = StudyView(
         name=study.name,
         instance=study.instance,
@@ -143,28 +152,66 @@ def _write(
         gate_met=verdict.gate.met if verdict.gate else None,
         next_steps=verdict.next_steps,
     )
-    added: list[Path] = []
-    problems = []
-    try:
-        added.extend(study.workload.summarise(view, folder))
-    except Exception as error:  # the verdict stands without the workload's own pictures
-        problems = [f"the summary of workload '{study.workload.name}' failed: {error}"]
-    section = _section_of(study.workload.name, added)
-    write_report(verdict, info, _trial_rows(plan), folder, effects, section)
+    section = _summary(study, view, folder, problems)
+    write_report(verdict, info, _trial_rows(plan), folder, findings, section)
     return problems
 
 
-def _section_of(workload: str, files: Sequence[Path]) -> Sequence[Section]:
-    """The workload's own files: its pictures are shown, the others named."""
-    from orchestrator.report.sections import Section
+def _view_of_curves(study: Study, plan: Plan, findings: Findings) -> StudyView:
+    """A study without a rule as its workload sees it: its arms have no means, and its answer is
+    that to its first question."""
+    import pandas as pd
 
-    if not files:
+    from orchestrator.curves.views import curve_views
+    from orchestrator.study_file import Fractions
+
+    design = study.file.design
+    assert findings.curves is not None
+    assert isinstance(design, Fractions)
+    arms = dict.fromkeys((item.trial.arm, item.trial.role) for item in plan.trials)
+    done = Counter(i.trial.arm for i in plan.trials if i.record.outcome is not None)
+    rows = [{"arm": arm, "role": role, "n": done[arm]} for arm, role in arms]
+    return StudyView(
+        name=study.name,
+        instance=study.instance,
+        question=study.file.question,
+        trials=trial_views(study, plan.trials),
+        table=pd.DataFrame(rows, columns=["arm", "role", "n"]),
+        answer=findings.curves.answer,
+        state=findings.curves.state,
+        best_arm=None,
+        gate_met=None,
+        curves=curve_views(design, findings.curves),
+    )
+
+
+def _summary(study: Study, view: StudyView, folder: Path, problems: list[str]) -> Sequence[Section]:
+    """The workload's own part of the report; one that fails is added to the problems."""
+    try:
+        added = list(study.workload.summarise(view, folder))
+    except Exception as error:  # the report stands without the workload's own pictures
+        problems.append(f"the summary of workload '{study.workload.name}' failed: {error}")
         return ()
+    return _section_of(study.workload.name, added)
+
+
+def _section_of(workload: str, added: Sequence[Path | SummaryTable]) -> Sequence[Section]:
+    """What the workload adds: its tables and pictures are shown, other files named."""
+    from orchestrator.report.sections import Section, ShownTable
+
+    if not added:
+        return ()
+    files = [one for one in added if isinstance(one, Path)]
+    tables = tuple(
+        ShownTable(one.caption, one.head, one.rows, one.numbers)
+        for one in added
+        if isinstance(one, SummaryTable)
+    )
     pictures = [path for path in files if path.suffix == ".png"]
     beside = ", ".join(path.name for path in files if path.suffix != ".png")
     lines = (f"Beside this report: {beside}.",) if beside else ()
     shown = tuple((path.stem.replace("_", " "), path.name) for path in pictures)
-    return (Section(f"From the workload {workload}", lines, pictures=shown),)
+    return (Section(f"From the workload {workload}", lines, tables, shown),)
 
 
 def _trial_rows(plan: Plan) -> list[dict[str, Any]]:
@@ -255,13 +302,18 @@ class _Saved(msgspec.Struct):
     verdict: Verdict | None
     problems: list[str]
     effects: StudyEffects | None = None
+    curves: StudyCurves | None = None
+
+    @property
+    def findings(self) -> Findings:
+        return Findings(self.effects, self.curves)
 
 
 def _saved(folder: Path, stamp: str) -> StudyReport | None:
     saved = _read(folder)
     if saved is None or saved.stamp != stamp:
         return None
-    return StudyReport(folder, saved.verdict, _files(folder), saved.problems, saved.effects)
+    return StudyReport(folder, saved.verdict, _files(folder), saved.problems, saved.findings)
 
 
 def _read(folder: Path) -> _Saved | None:

@@ -14,7 +14,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from orchestrator.effects import study_metrics
 from orchestrator.errors import OrreryError, UsageError, unknown
 from orchestrator.evaluation.published import keep_figures
 from orchestrator.home import Home
@@ -36,7 +35,7 @@ from orchestrator.publishing import (
     study_tags,
     with_figures,
 )
-from orchestrator.reporting import last_effects, last_verdict, report_study, saved_report
+from orchestrator.reporting import last_findings, last_verdict, report_study, saved_report
 from orchestrator.row_restoring import restore_rows
 from orchestrator.study import Study
 from telemetry import (
@@ -172,7 +171,7 @@ def _publish_study(
         verdict,
         state_of(plan),
         report.folder if report is not None else None,
-        effects=report.effects if report is not None else None,
+        findings=report.findings if report is not None else None,
         afresh=True,
         progress=tell,
     )
@@ -254,14 +253,15 @@ def _study_run(
     found = [records[listed.id].state for listed in told.trials if listed.id in records]
     counts = Counter(map(str, found))
     verdict = last_verdict(folder / "report")
-    figures = study_metrics(last_effects(folder / "report"))
+    findings = last_findings(folder / "report")
+    figures = findings.metrics()
     state = state_among(set(found))
     workload = told.workload or study.file.workload
     return StudyRun(
         name=study.name,
         instance=folder.name,
-        note=study_note(study, verdict, counts, folder=folder),
-        tags=study_tags(workload, state, len(told.trials), verdict),
+        note=study_note(study, verdict, counts, folder=folder, findings=findings),
+        tags=study_tags(workload, state, len(told.trials), verdict, findings),
         params={"seeds": study.file.seeds, **study.file.base},
         state=state,
         started_ms=planned_ms(folder),

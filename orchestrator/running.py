@@ -111,7 +111,7 @@ def run_study(
         keep_figures(study, after)
         state = "cancelled" if passed.cancelled else state_of(after)
         published = publish(
-            study, after, report.verdict, state, report.folder, effects=report.effects
+            study, after, report.verdict, state, report.folder, findings=report.findings
         )
         left = left if published.busy else published.left
     return RunReport(

@@ -15,6 +15,8 @@ from orchestrator.cancelling import cancelled_trials
 from orchestrator.errors import UsageError, unknown
 from orchestrator.evaluation.subjects import checkpoint_gone, subject_plans
 from orchestrator.factorial import check_factorial, factorial_notes
+from orchestrator.fraction_checks import check_fractions, check_models
+from orchestrator.fraction_words import fractions_notes
 from orchestrator.home import Home
 from orchestrator.inputs import design_with_inputs, with_inputs
 from orchestrator.ledger import Ledger, short_hash
@@ -22,6 +24,7 @@ from orchestrator.planning import Plan, Selection, make_plan
 from orchestrator.search_list import SearchList
 from orchestrator.study_file import (
     Factorial,
+    Fractions,
     Search,
     StudyFile,
     canonical_design,
@@ -99,6 +102,7 @@ class Study:
         _check_design(file, where)
         made = cls(file, Home.find(home), preset, dict(settings or {}), source)
         made = made._with_lasting_inputs()
+        _check_curves(made, where)
         _check_comparator(made.file, where)
         _check_metric(made, where)
         _check_search_metric(made, where)
@@ -184,6 +188,8 @@ class Study:
         self.maker.forget()
         arms = self.arms()
         trials = list(self.maker.trials(arms, self.file.seeds))  # first of all refuses a wrong one
+        if isinstance(self.file.design, Fractions):
+            check_models(trials)
         design = self.searching
         left, pruned = 0, set[str]()
         if design is not None:
@@ -208,6 +214,8 @@ class Study:
         if isinstance(self.file.design, Factorial):
             told = factorial_notes(self.file.design, trials)
             made = replace(made, notes=(*told, *made.notes))
+        if isinstance(self.file.design, Fractions):
+            made = replace(made, notes=(*fractions_notes(self, trials), *made.notes))
         return made
 
     def run(self, on: str = "local", **options: Any) -> RunReport:
@@ -258,6 +266,22 @@ def _check_design(file: StudyFile, where: str) -> None:
         check_factorial(file.design)
     except UsageError as error:
         raise UsageError(f"{where}: {error}") from error
+
+
+def _check_curves(study: Study, where: str) -> None:
+    """Raises `UsageError` for a design of curves that means nothing, or that states a rule too."""
+    design = study.file.design
+    if not isinstance(design, Fractions):
+        return
+    try:
+        check_fractions(design, study.workload)
+    except UsageError as error:
+        raise UsageError(f"{where}: {error}") from error
+    if study.file.verdict is not None:
+        raise UsageError(
+            f"{where}: 'verdict' is a rule for trials, and the design fractions compares curves: "
+            "leave it out, and state design.questions."
+        )
 
 
 def _check_comparator(file: StudyFile, where: str) -> None:

@@ -22,7 +22,7 @@ from telemetry.filesystem import BusyError, locked, replace
 from telemetry.fold import TrialFold
 from telemetry.parquet import EVENTS_NAME
 from telemetry.rowlog import Row
-from telemetry.runs import ROWS_TAG, StudyRun, TrialEnd, TrialRun, figure_rows
+from telemetry.runs import ROWS_TAG, StudyRun, TrialEnd, TrialRun, figure_rows, series_rows
 from telemetry.sinks.protocol import RunGoneError, Sink, SinkError, SinkUnavailableError
 
 logger = logging.getLogger(__name__)
@@ -80,7 +80,7 @@ def _write_cursor(folder: Path, cursor: Cursor) -> None:
 
 def summary_rows(end: TrialEnd) -> list[Row]:
     """`final/…` and `best/…` rows of a trial's end, at the step of its outcome's number; with them
-    the figures of its model (`figure_rows`)."""
+    the figures of its model (`figure_rows`) and their series."""
     named = [(f"final/{key}", value) for key, value in end.final.items()]
     named += [(f"best/{key}", value) for key, value in end.best.items()]
     rows = [
@@ -88,6 +88,7 @@ def summary_rows(end: TrialEnd) -> list[Row]:
         for key, value in named
         if value is not None
     ]
+    rows += series_rows(end.series, end.figures_ms)
     return rows + figure_rows(end.figures, end.figures_ms)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -103,6 +103,9 @@ class TrialEnd(msgspec.Struct, frozen=True, omit_defaults=True):
     figures: dict[str, float | None] = {}
     """Of what was measured on its model afterwards, `figures_ms` the time of the last of that."""
     figures_ms: int = 0
+    series: dict[str, list[float | None]] = {}
+    """Of the same, along something that was varied: the value at each place from 0. A value that
+    was given once stays."""
     tables: str | None = None
     """A further folder to copy: what the figures were made from."""
 
@@ -125,6 +128,16 @@ def figure_rows(figures: Mapping[str, float | None], measured_ms: int) -> list[R
     return [
         Row(f"final/{key}", measured_ms // 1000, measured_ms, float(value))
         for key, value in figures.items()
+        if value is not None
+    ]
+
+
+def series_rows(series: Mapping[str, Sequence[float | None]], measured_ms: int) -> list[Row]:
+    """Rows `final/…`, the place as the step; none of what is None."""
+    return [
+        Row(f"final/{key}", place, measured_ms, float(value))
+        for key, values in series.items()
+        for place, value in enumerate(values)
         if value is not None
     ]
 

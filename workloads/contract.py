@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from telemetry.contracts import Contract
-    from workloads.evaluation import Packed, Subject
+    from workloads.evaluation import Packed, Point, Subject
 
 Reducer = Literal["mean", "sum", "min", "max", "last"]
 TelemetryMode = Literal["standard", "adaptive", "research"]
@@ -240,6 +240,48 @@ class TrialView:
 
 
 @dataclass(frozen=True)
+class Estimate:
+    """An estimate with the ends of its interval; None: not measured, or no interval."""
+
+    value: float | None
+    low: float | None = None
+    high: float | None = None
+
+
+@dataclass(frozen=True)
+class CurveView:
+    """A curve as a study's summary sees it: the model of one arm, measured along one path.
+
+    Attributes:
+        along: the key of a point that the path goes along, such as `fraction`.
+        point: the rest of the points, the same at each value.
+        values: [values] where it was measured, in order.
+        metrics: name -> [values], means over draws.
+        notes: [values][draws] the text that was kept with each point; None where there is none.
+    """
+
+    arm: str
+    role: str
+    path: str
+    along: str
+    point: Mapping[str, Any]
+    values: Sequence[float]
+    metrics: Mapping[str, Sequence[Estimate]]
+    notes: Sequence[Sequence[str | None]] = ()
+
+
+@dataclass(frozen=True)
+class SummaryTable:
+    """A table that a workload's summary adds to the report, as text; `numbers` are the columns
+    that are aligned to the right."""
+
+    caption: str
+    head: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    numbers: frozenset[int] = frozenset()
+
+
+@dataclass(frozen=True)
 class StudyView:
     """A study as a workload's `summarise` sees it: plain data, no way back."""
 
@@ -255,6 +297,8 @@ class StudyView:
     best_arm: str | None
     gate_met: bool | None
     next_steps: Sequence[str] = field(default_factory=tuple)
+    curves: Sequence[CurveView] = field(default_factory=tuple)
+    """Of a design whose paths go through points of finished models."""
 
 
 C = TypeVar("C", bound=WorkloadConfig)
@@ -327,6 +371,12 @@ class Workload(ABC, Generic[C]):
         many examples, the batch size. It enters the hash of a point."""
         return {}
 
+    def point(self, config: C, point: Point) -> Point:
+        """A point in full: with its defaults, and without what changes nothing in it, so that two
+        that are the same are asked once. Cheap and free of torch. Raises `InputError` for one that
+        the model of this configuration cannot be asked."""
+        return point
+
     def pack_subject(self, config: C, checkpoint: Path | None) -> Packed:
         """What workers need to open the model of a finished trial: read once, sent to all.
 
@@ -357,8 +407,9 @@ class Workload(ABC, Generic[C]):
     def run(self, config: C, context: TrialContext) -> Result:
         """Trains or measures one trial. Raises `DivergedError` if nothing can be scored."""
 
-    def summarise(self, study: StudyView, folder: Path) -> Iterator[Path]:
-        """Writes the workload's own tables and plots of a study into `folder`; yields them."""
+    def summarise(self, study: StudyView, folder: Path) -> Iterator[Path | SummaryTable]:
+        """Writes the workload's own tables and plots of a study into `folder`; yields them, and
+        tables that the report shows."""
         return iter(())
 
 

@@ -35,11 +35,13 @@ class Measured:
         values: metrics by name, accuracies in percent, losses in nats; None: not measured.
         scores: ``[units]`` the subject's `score_metric` by example; None where there is none.
         error: one line of cause where the point could not be measured; then the rest is empty.
+        note: text beside the numbers, such as what the model wrote; kept with the point.
     """
 
     values: Mapping[str, float | None]
     scores: NDArray[np.float32] | None = None
     error: str | None = None
+    note: str | None = None
 
 
 class Subject(ABC):

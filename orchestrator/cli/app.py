@@ -6,7 +6,18 @@ from typing import Annotated
 
 import typer
 
-from orchestrator.cli import cancel, export, logs, looking, publish, replay, running, upkeep, watch
+from orchestrator.cli import (
+    cancel,
+    codec,
+    export,
+    logs,
+    looking,
+    publish,
+    replay,
+    running,
+    upkeep,
+    watch,
+)
 
 app = typer.Typer(
     name="orrery",
@@ -49,6 +60,9 @@ app.command("report")(looking.report)
 app.command("export")(export.export)
 app.command("publish")(publish.publish)
 app.command("ui")(upkeep.ui)
+app.command("encode")(codec.encode)
+app.command("decode")(codec.decode)
+app.command("inspect")(codec.inspect)
 app.command("schema")(looking.schema)
 app.command("doctor")(upkeep.doctor)
 app.command("gc")(upkeep.gc)

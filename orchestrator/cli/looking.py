@@ -128,25 +128,25 @@ def report(
     chosen = known_study(study, settings, preset, home)
     made = chosen.plan()
     written = report_study(chosen, made)
-    if written.verdict is None and written.effects is None:
+    if written.verdict is None and not written.findings:
         from orchestrator.judging import verdict_of
 
         verdict_of(chosen, made)  # says what is missing
         return
     if as_json:
         told = written.verdict.to_json() if written.verdict is not None else {}
-        effects = written.effects.to_json() if written.effects is not None else None
-        print_json({**told, "effects": effects, "files": [str(path) for path in written.files]})
+        files = [str(path) for path in written.files]
+        print_json({**told, **written.findings.to_json(), "files": files})
         return
     from rich.console import Console
 
-    from orchestrator.report.terminal import render_effects, render_verdict
+    from orchestrator.report.terminal import render_findings, render_verdict
 
     out = Console(highlight=False)
     if written.verdict is not None:
-        out.print(render_verdict(written.verdict, written.effects))
-    elif written.effects is not None:
-        out.print(render_effects(written.effects))
+        out.print(render_verdict(written.verdict, written.findings))
+    else:
+        out.print(render_findings(written.findings))
     for path in written.files:
         if path.suffix in (".html", ".md", ".csv", ".png"):
             typer.echo(str(path))
@@ -189,13 +189,15 @@ def publish_what_is_left(study: Study, made: Plan) -> None:
             saved.verdict if saved else None,
             state_of(made),
             saved.folder if saved else None,
-            effects=saved.effects if saved else None,
+            findings=saved.findings if saved else None,
         )
     except OSError as error:
         typer.echo(f"note: could not publish what is left: {error}", err=True)
 
 
 def _plan_json(study: Study, made: Plan) -> dict[str, Any]:
+    from orchestrator.cli.points_text import curves_json, points_json
+
     return {
         "study": study.instance,
         "question": study.file.question,
@@ -220,4 +222,6 @@ def _plan_json(study: Study, made: Plan) -> dict[str, Any]:
         "to_run": len(made.to_run) + made.proposals_left,
         "known_under_other_code": made.other_code,
         "notes": list(made.notes),
+        "points": points_json(made),
+        "curves": curves_json(study),
     }

@@ -7,7 +7,7 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from orchestrator.cli.heading import heading
-from orchestrator.cli.points_text import points_lines
+from orchestrator.cli.points_text import curve_lines, points_lines
 from orchestrator.counted import counted
 from orchestrator.disk import folder_bytes
 from orchestrator.progress import duration
@@ -56,7 +56,7 @@ def summary_lines(study: Study, plan: Plan, place: Place | None = None) -> list[
     this machine."""
     from orchestrator.judging import resolvable
 
-    lines = list(plan.notes)
+    lines = [*plan.notes, *curve_lines(study)]
     known = f"known {plan.known}"
     if plan.other_code:
         known += f" ({plan.other_code} under other code; --same-code would run them again)"

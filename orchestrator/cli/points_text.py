@@ -5,8 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from orchestrator.fraction_words import fractions_lines
+from orchestrator.fractions import curves_asked
+from orchestrator.study_file import Fractions
+
 if TYPE_CHECKING:
     from orchestrator.planning import Plan
+    from orchestrator.study import Study
 
 MOST_DAMAGED = 3
 
@@ -31,6 +36,26 @@ def points_lines(plan: Plan) -> list[str]:
     if len(damaged) > MOST_DAMAGED:
         lines.append(f"  and {len(damaged) - MOST_DAMAGED} more (orrery ledger verify lists all)")
     return lines
+
+
+def curve_lines(study: Study) -> list[str]:
+    """The paths and questions of a design `fractions`; none of another."""
+    design = study.file.design
+    return list(fractions_lines(design)) if isinstance(design, Fractions) else []
+
+
+def curves_json(study: Study) -> list[dict[str, Any]]:
+    """An entry for each curve that is asked."""
+    return [
+        {
+            "arm": curve.arm,
+            "path": curve.path,
+            "along": curve.along,
+            "values": list(curve.values),
+            "points": [[dict(point) for point in points] for points in curve.points],
+        }
+        for curve in curves_asked(study)
+    ]
 
 
 def left_lines(left: Mapping[str, str]) -> list[str]:

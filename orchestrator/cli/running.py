@@ -134,7 +134,7 @@ def _json(result: RunReport) -> dict[str, Any]:
         "seconds": round(result.seconds, 1),
         "report": str(result.report.folder),
         "verdict": result.verdict.to_json() if result.verdict else None,
-        "effects": result.report.effects.to_json() if result.report.effects else None,
+        **result.report.findings.to_json(),
     }
 
 
@@ -144,13 +144,13 @@ def _print(result: RunReport, console: Any) -> None:
     from orchestrator.cli.points_text import left_lines, points_lines
     from orchestrator.progress import duration
     from orchestrator.publishing import place_of, reproduce_command
-    from orchestrator.report.terminal import render_effects, render_verdict
+    from orchestrator.report.terminal import render_findings, render_verdict
 
     plan, out = result.plan, Console(highlight=False)
     if result.verdict is not None:
-        out.print(render_verdict(result.verdict, result.report.effects))
-    elif result.report.effects is not None:
-        out.print(render_effects(result.report.effects))
+        out.print(render_verdict(result.verdict, result.report.findings))
+    elif result.report.findings:
+        out.print(render_findings(result.report.findings))
     for problem in result.report.problems:
         console.print(f"note: {problem}", markup=False)
     if result.telemetry_left:

@@ -50,6 +50,7 @@ class Result:
     values: Mapping[str, float | None]
     scores: NDArray[np.float32] | None
     error: str | None
+    note: str | None = None
 
 
 @dataclass(frozen=True)
@@ -163,7 +164,7 @@ def _checked(measured: Measured, units: int, metric: str) -> Result:
     try:
         values, scores = _values(measured.values), _scores(measured.scores, units)
         _refuse_what_is_no_number(values, scores, metric)
-        return Result(values, scores, None)
+        return Result(values, scores, None, _note(measured.note))
     except (TypeError, ValueError) as error:
         return Result({}, None, " ".join(str(error).split()))
 
@@ -189,6 +190,15 @@ def _values(values: Mapping[str, float | None]) -> dict[str, float | None]:
         except (TypeError, ValueError):
             raise ValueError(f"'{name}' is {value!r}, not a number") from None
     return plain
+
+
+def _note(note: Any) -> str | None:
+    """As text that a file can hold."""
+    if note is None:
+        return None
+    if not isinstance(note, str):
+        raise ValueError(f"its note is {type(note).__name__}, not text")
+    return note.encode("utf-8", "backslashreplace").decode()
 
 
 def _scores(scores: Any, units: int) -> NDArray[np.float32] | None:

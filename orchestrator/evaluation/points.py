@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING, Any
 
 from orchestrator.errors import UsageError
 from orchestrator.factorial import subject_arms
+from orchestrator.fractions import curves_of_arm, points_in_order
 from orchestrator.identity import canonical_json
-from orchestrator.study_file import Factorial
+from orchestrator.study_file import Factorial, Fractions
 from workloads.evaluation import ON, Point
 
 if TYPE_CHECKING:
@@ -80,6 +81,8 @@ def canonical_point(point: Point) -> dict[str, Any]:
 def asks_points(study: Study, arm: str) -> bool:
     """Whether the study asks anything of the finished models of an arm."""
     design = study.file.design
+    if isinstance(design, Fractions):
+        return any(arm in design.arms_of(path) for path in design.paths.values())
     if not isinstance(design, Factorial) or design.removal is None:
         return False
     return arm in subject_arms(design)
@@ -88,7 +91,8 @@ def asks_points(study: Study, arm: str) -> bool:
 def asked_points(study: Study, trial: Trial) -> Sequence[Point]:
     """What the study asks of the trial's finished model, in order; empty if nothing.
 
-    Raises `UsageError` if there is nothing to switch, or more than can be enumerated.
+    Raises `UsageError` if there is nothing to switch, or more than can be enumerated; and for a
+    point that the model cannot be asked.
     """
     return asked_of(study, trial).points
 
@@ -98,6 +102,9 @@ def asked_of(study: Study, trial: Trial) -> Asked:
     design = study.file.design
     if not asks_points(study, trial.arm):
         return Asked((), (), {})
+    if isinstance(design, Fractions):
+        curves = curves_of_arm(design, study.workload, trial.arm, trial.config)
+        return asked_for(points_in_order(curves), study.workload.measured_on(trial.config))
     assert isinstance(design, Factorial)
     assert design.removal is not None
     names = tuple(study.workload.switches(trial.config))
@@ -136,14 +143,14 @@ def in_prefix_order(asked: Asked, factors: Sequence[str]) -> list[int]:
     """Indices of the points so that neighbours share as long a beginning as can be.
 
     Coalitions go by what is on along the network, so that a worker with a contiguous piece of them
-    computes shared beginnings once; other points by their text.
+    computes shared beginnings once; other points as they were asked.
     """
     place = {name: index for index, name in enumerate(factors)}
 
     def key(index: int) -> tuple[Any, ...]:
         point = asked.points[index]
         if ON not in point or not all(name in place for name in point[ON]):
-            return (1, canonical_json(canonical_point(point)))
+            return (1, index)
         on = {place[name] for name in point[ON]}
         rest = canonical_json({k: v for k, v in point.items() if k != ON})
         return (0, rest, tuple(i in on for i in range(len(factors))))

@@ -1,29 +1,32 @@
 """What MLflow is shown of a model's points: figures among its run's final metrics, and tables.
 
 studies/<instance>/models/<trial>/figures.json   stamp and figures
-                                  tables/        points.csv and what `orchestrator.effects` adds
+                                  tables/        points.csv and what `orchestrator.effects` adds,
+                                                 or points-of-curves.csv
 
 It is all made again from the points; keeping it makes a second look at a finished study cheap.
 """
 
 from __future__ import annotations
 
-import csv
-import io
-from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
 
+from orchestrator.evaluation.point_files import (
+    along_curve,
+    coalitions_csv,
+    curve_metrics,
+    curves_csv,
+)
 from orchestrator.evaluation.store import PointStore
 from orchestrator.evaluation.tables import PointTable, point_table
+from orchestrator.fractions import curves_asked
 from orchestrator.home import write_whole
+from orchestrator.study_file import Fractions
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
     from orchestrator.planning import Plan, PlannedTrial
     from orchestrator.study import Study
 
@@ -38,6 +41,8 @@ class ModelFigures(msgspec.Struct, frozen=True):
     stamp: str
     measured_at_s: float
     figures: dict[str, float | None] = {}
+    series: dict[str, list[float | None]] = {}
+    """Of a design `fractions`: the metric along each path, by the place of the value."""
 
 
 def figures_of(study_folder: Path, identity: str) -> tuple[ModelFigures, Path] | None:
@@ -64,39 +69,44 @@ def keep_figures(study: Study, plan: Plan) -> None:
 
 
 def _keep(study: Study, item: PlannedTrial, stamp: str) -> None:
-    from orchestrator.effects import model_metrics, trial_effects
-    from orchestrator.report.effect_files import write_model
-
     table = point_table(study, item.trial)
-    effects = trial_effects(study, item)
     folder = _folder(study.folder, item.trial.identity)
     (folder / "tables").mkdir(parents=True, exist_ok=True)
-    write_whole(folder / "tables" / "removal-points.csv", _csv(table), durable=False)
-    if effects is not None:
-        write_model(effects, folder / "tables")
-    measured_at_s = table.measured_at_s or 0.0
-    kept = ModelFigures(table.subject, stamp, measured_at_s, model_metrics(effects))
+    if isinstance(study.file.design, Fractions):
+        kept = _keep_curves(study, item, table, stamp, folder / "tables")
+    else:
+        kept = _keep_effects(study, item, table, stamp, folder / "tables")
     write_whole(folder / "figures.json", msgspec.json.encode(kept), durable=False)
 
 
-def _csv(table: PointTable) -> bytes:
-    """A row per point: what is on, the values ("" for not measured), why it failed."""
-    text = io.StringIO()
-    names = sorted(table.values)
-    writer = csv.writer(text)
-    writer.writerow(["on", *names, "error"])
-    missing = set(table.missing)
-    for index, on in enumerate(table.on):
-        shown = "+".join(name for name in table.factors if name in on) or "none"
-        values = [_number(table.values, name, index) for name in names]
-        error = "not measured" if index in missing else table.errors.get(index, "")
-        writer.writerow([shown, *values, error])
-    return text.getvalue().encode()
+def _keep_effects(
+    study: Study, item: PlannedTrial, table: PointTable, stamp: str, folder: Path
+) -> ModelFigures:
+    from orchestrator.effects import model_metrics, trial_effects
+    from orchestrator.report.effect_files import write_model
+
+    effects = trial_effects(study, item)
+    write_whole(folder / "removal-points.csv", coalitions_csv(table), durable=False)
+    if effects is not None:
+        write_model(effects, folder)
+    return ModelFigures(table.subject, stamp, table.measured_at_s or 0.0, model_metrics(effects))
 
 
-def _number(values: Mapping[str, NDArray[np.float64]], name: str, index: int) -> str:
-    value = float(values[name][index])
-    return "" if value != value else repr(value)
+def _keep_curves(
+    study: Study, item: PlannedTrial, table: PointTable, stamp: str, folder: Path
+) -> ModelFigures:
+    curves = [curve for curve in curves_asked(study) if curve.arm == item.trial.arm]
+    write_whole(folder / "points-of-curves.csv", curves_csv(curves, table), durable=False)
+    assert isinstance(study.file.design, Fractions)
+    outcome = item.record.outcome.number if item.record.outcome else 0
+    # a model that was made again has rows of its own: those of the one before stay as they are
+    prefix = f"curve-{outcome}" if outcome else "curve"
+    series = {
+        f"{prefix}/{curve.path}/{metric}".replace("+", ":"): along_curve(curve, table, metric)
+        for curve in curves
+        for metric in curve_metrics(study.file.design)
+    }
+    return ModelFigures(table.subject, stamp, table.measured_at_s or 0.0, series=series)
 
 
 def _folder(study_folder: Path, identity: str) -> Path:

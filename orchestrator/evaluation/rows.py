@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 PART_VERSION = 1
 _META = b"orrery.points"
 _VALUE = "value/"
+_NOTE = "note"
 _PLAIN = ("point", "error", "at_s", "code")
 
 
@@ -41,7 +42,7 @@ class Examples:
 @dataclass(frozen=True)
 class PointRow:
     """What one point came to. `scores` [units], None where there are none; with an `error` the
-    rest is empty. `code` is the digest of the sources that measured it."""
+    rest is empty. `code` is the digest of the sources that measured it, `note` a text of theirs."""
 
     point: str
     values: Mapping[str, float | None]
@@ -49,6 +50,7 @@ class PointRow:
     error: str | None
     at_s: float
     code: str
+    note: str | None = None
 
 
 @dataclass(frozen=True)
@@ -73,6 +75,8 @@ def encoded(batch: Batch) -> bytes:
         "at_s": pa.array([row.at_s for row in rows], pa.float64()),
         "code": pa.array([row.code for row in rows], pa.string()),
     }
+    if any(row.note is not None for row in rows):  # files without one have no such column
+        columns[_NOTE] = pa.array([row.note for row in rows], pa.string())
     for name in names:
         columns[_VALUE + name] = pa.array([row.values.get(name) for row in rows], pa.float64())
     columns["scored"] = pa.array([row.scores is not None for row in rows], pa.bool_())
@@ -186,6 +190,8 @@ def _rows(table: pa.Table, points: list[str], wanted: set[str]) -> Iterator[Poin
     errors, at_s, code, scored = (
         table[name].to_pylist() for name in ("error", "at_s", "code", "scored")
     )
+    noted = _NOTE in table.column_names
+    notes = table[_NOTE].to_pylist() if noted else [None] * len(points)
     scores = None
     if "scores" in table.column_names:
         column = table["scores"].combine_chunks()
@@ -199,6 +205,7 @@ def _rows(table: pa.Table, points: list[str], wanted: set[str]) -> Iterator[Poin
                 errors[index],
                 at_s[index],
                 code[index],
+                notes[index],
             )
 
 

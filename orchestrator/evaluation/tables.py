@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING
 
-from orchestrator.evaluation.points import asked_of, asked_points, subject_of
+from orchestrator.evaluation.points import asked_of, asked_points, canonical_point, subject_of
 from orchestrator.evaluation.store import PointStore
+from orchestrator.identity import canonical_json
 from workloads.evaluation import ON, Point
 
 if TYPE_CHECKING:
@@ -38,6 +40,7 @@ class PointTable:
         errors: index of a point that failed -> one line of cause.
         missing: indices of points that have not been measured.
         measured_at_s: when the last of them was measured; None if none was.
+        notes: index of a point -> what its subject said beside the numbers, where it did.
     """
 
     trial: str
@@ -53,6 +56,15 @@ class PointTable:
     errors: Mapping[int, str]
     missing: tuple[int, ...]
     measured_at_s: float | None = None
+    notes: Mapping[int, str] = field(default_factory=dict)
+
+    @cached_property
+    def _places(self) -> Mapping[str, int]:
+        return {canonical_json(canonical_point(p)): i for i, p in enumerate(self.points)}
+
+    def index(self, point: Point) -> int:
+        """Where a point stands that was asked. Raises KeyError for one that was not."""
+        return self._places[canonical_json(canonical_point(point))]
 
     @property
     def complete(self) -> bool:
@@ -113,4 +125,9 @@ def point_table(study: Study, trial: Trial) -> PointTable:
         errors=errors,
         missing=tuple(missing),
         measured_at_s=found.measured_at_s if found is not None else None,
+        notes={
+            index: row.note
+            for index, row in enumerate(places)
+            if row is not None and row.note is not None
+        },
     )

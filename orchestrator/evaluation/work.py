@@ -216,6 +216,7 @@ class Rows:
                 result.error,
                 now_s,
                 self._code,
+                result.note,
             )
 
     @property
@@ -223,7 +224,7 @@ class Rows:
         """Whether enough has come together: by time, the longer it goes on the more, or size."""
         now_s = time.monotonic()
         pause_s = min(self.LONGEST_S, max(self.FIRST_S, (now_s - self._began_s) / 20))
-        size = sum(row.scores.nbytes for row in self._rows.values() if row.scores is not None)
+        size = sum(map(_size, self._rows.values()))
         return bool(self._rows) and (now_s - self._since_s >= pause_s or size >= self.BYTES)
 
     def batch(self, work: SubjectWork) -> Batch | None:
@@ -238,3 +239,8 @@ class Rows:
     def forget(self) -> None:
         """Drops all that waits: it is written, or cannot be."""
         self._rows = {}
+
+
+def _size(row: PointRow) -> int:
+    scores = row.scores.nbytes if row.scores is not None else 0
+    return scores + len(row.note or "")

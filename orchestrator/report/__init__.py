@@ -4,14 +4,14 @@ Importing this loads no matplotlib and no rich; writing and rendering do.
 """
 
 from orchestrator.report.info import StudyInfo
-from orchestrator.report.terminal import render_effects, render_verdict
-from orchestrator.report.write import Report, write_effects_report, write_report
+from orchestrator.report.terminal import render_findings, render_verdict
+from orchestrator.report.write import Report, write_findings_report, write_report
 
 __all__ = [
     "Report",
     "StudyInfo",
-    "render_effects",
+    "render_findings",
     "render_verdict",
-    "write_effects_report",
+    "write_findings_report",
     "write_report",
 ]

@@ -24,14 +24,14 @@ MOST_NAME = 80
 
 
 @dataclass(frozen=True)
-class EffectFiles:
-    """What was written; `pictures` are file names by what they show."""
+class Written:
+    """What was written of findings; `pictures` are file names by what they show."""
 
     files: tuple[Path, ...]
     pictures: Mapping[str, str]
 
 
-def write_effects(effects: StudyEffects, folder: Path) -> EffectFiles:
+def write_effects(effects: StudyEffects, folder: Path) -> Written:
     """Writes effects.csv and effects.json; for each question its matrix as CSV and Parquet, a heat
     map and a graph of interactions. Nothing for a study without effects.
     """
@@ -39,9 +39,9 @@ def write_effects(effects: StudyEffects, folder: Path) -> EffectFiles:
 
     tables = effects.tables()
     if not tables:
-        return EffectFiles((), {})
+        return Written((), {})
     data = json.dumps(effects.to_json(), indent=1, allow_nan=False, ensure_ascii=False)
-    files = [_csv(folder / "effects.csv", effect_rows(effects)), folder / "effects.json"]
+    files = [write_csv(folder / "effects.csv", effect_rows(effects)), folder / "effects.json"]
     files[-1].write_text(data + "\n", encoding="utf-8")
     pictures: dict[str, str] = {}
     for table in tables:
@@ -53,7 +53,7 @@ def write_effects(effects: StudyEffects, folder: Path) -> EffectFiles:
             if path is not None:
                 files.append(path)
                 pictures[what] = path.name
-    return EffectFiles(tuple(files), pictures)
+    return Written(tuple(files), pictures)
 
 
 def write_matrix(table: EffectTable, folder: Path, name: str) -> list[Path]:
@@ -64,7 +64,7 @@ def write_matrix(table: EffectTable, folder: Path, name: str) -> list[Path]:
     rows = coalition_rows(table)
     if not rows:
         return []
-    made = [_csv(folder / f"{name}.csv", rows), folder / f"{name}.parquet"]
+    made = [write_csv(folder / f"{name}.csv", rows), folder / f"{name}.parquet"]
     flags = set(factor_columns(table).values())
     fields = [
         pa.field(key, pa.string() if key == "on" else pa.bool_() if key in flags else pa.float64())
@@ -81,7 +81,7 @@ def write_model(table: EffectTable, folder: Path) -> None:
     map: what is kept with its run."""
     from orchestrator.report.effect_pictures import plot_matrix
 
-    _csv(folder / "removal-effects.csv", effect_rows(StudyEffects(removal=(table,))))
+    write_csv(folder / "removal-effects.csv", effect_rows(StudyEffects(removal=(table,))))
     write_matrix(table, folder, "removal-matrix")
     plot_matrix(table, folder / "removal-matrix.png")
 
@@ -89,16 +89,18 @@ def write_model(table: EffectTable, folder: Path) -> None:
 def slug(table: EffectTable) -> str:
     """`causal-effect`, or `removal-cost-` and the arm whose models were switched."""
     question = table.question.replace(" ", "-")
-    return f"{question}-{_in_file_name(table.arm)}" if table.arm else question
+    return f"{question}-{in_file_name(table.arm)}" if table.arm else question
 
 
-def _in_file_name(arm: str) -> str:
-    """An arm's name with what a file name cannot hold replaced, and a digest if it was changed."""
-    clean = re.sub(r"[^\w.+=,-]", "_", arm)[:MOST_NAME]
-    return clean if clean == arm else f"{clean}-{hashlib.sha256(arm.encode()).hexdigest()[:6]}"
+def in_file_name(name: str) -> str:
+    """The name of an arm or a question with what a file name cannot hold replaced, and a digest if
+    it was changed."""
+    clean = re.sub(r"[^\w.+=,-]", "_", name)[:MOST_NAME]
+    return clean if clean == name else f"{clean}-{hashlib.sha256(name.encode()).hexdigest()[:6]}"
 
 
-def _csv(path: Path, rows: Sequence[Mapping[str, Any]]) -> Path:
+def write_csv(path: Path, rows: Sequence[Mapping[str, Any]]) -> Path:
+    """Rows with the columns of the first; None is empty. Gives the path."""
     text = io.StringIO()
     writer = csv.DictWriter(text, list(rows[0]) if rows else [], lineterminator="\n")
     writer.writeheader()

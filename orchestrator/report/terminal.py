@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from orchestrator.report.effects import effect_sections
+from orchestrator.report.findings import finding_sections
 from orchestrator.report.markdown import best_text
 from orchestrator.report.rows import delta_text, family_text, gate_text, places, tone
 from orchestrator.report.sections import comparison_sections, section_rich
@@ -16,15 +16,15 @@ if TYPE_CHECKING:
     from rich.console import Group, RenderableType
     from rich.table import Table
 
-    from orchestrator.effects import StudyEffects
+    from orchestrator.findings import Findings
 
 STYLES = {"gain": "green", "harm": "red", "broken": "red", "none": "dim", "unsure": "yellow"}
 
 
-def render_verdict(verdict: Verdict, effects: StudyEffects | None = None) -> Group:
+def render_verdict(verdict: Verdict, findings: Findings | None = None) -> Group:
     """Something to give to `rich.console.Console.print`; wraps rather than cuts what is long.
 
-    With the study's effects, if it has any, before the answer.
+    With the study's findings, if it has any, before the answer.
     """
     from rich.console import Group
     from rich.padding import Padding
@@ -45,7 +45,7 @@ def render_verdict(verdict: Verdict, effects: StudyEffects | None = None) -> Gro
         parts.append(_table(verdict, verdict.controls, "Controls (shown apart, never ranked)"))
     parts.append(Text(f"Differences to {verdict.comparator}; {family_text(verdict)}.", style="dim"))
     parts += [Text(f"Note: {note}", style="dim") for note in verdict.notes]
-    for section in (*comparison_sections(verdict), *effect_sections(effects, {}, brief=True)):
+    for section in (*comparison_sections(verdict), *finding_sections(findings, {}, brief=True)):
         parts += section_rich(section)
     if verdict.best is not None:
         parts.append(Text(f"Best: {best_text(verdict.best, digits)}."))
@@ -54,11 +54,16 @@ def render_verdict(verdict: Verdict, effects: StudyEffects | None = None) -> Gro
     return Group(*parts)
 
 
-def render_effects(effects: StudyEffects) -> Group:
-    """The same of a study that states no rule: its effects alone."""
+def render_findings(findings: Findings) -> Group:
+    """The same of a study that states no rule: what it found, and the answer if it has one."""
     from rich.console import Group
+    from rich.padding import Padding
+    from rich.text import Text
 
-    parts = [part for one in effect_sections(effects, {}, brief=True) for part in section_rich(one)]
+    sections = finding_sections(findings, {}, brief=True)
+    parts = [part for one in sections for part in section_rich(one)]
+    if findings.answer:
+        parts.append(Padding(Text(findings.answer, style="bold"), (1, 0, 0, 0)))
     return Group(*parts)
 
 

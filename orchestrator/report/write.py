@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,7 +13,7 @@ from orchestrator.report.info import StudyInfo
 from orchestrator.verdict.result import Verdict
 
 if TYPE_CHECKING:
-    from orchestrator.effects import StudyEffects
+    from orchestrator.findings import Findings
     from orchestrator.report.sections import Section
 
 
@@ -30,8 +30,8 @@ class Report:
     means_png: Path
     differences_png: Path
     factors_png: Path | None
-    effects: tuple[Path, ...] = ()
-    """Tables and pictures of effects, for a study that asks for them."""
+    findings: tuple[Path, ...] = ()
+    """Tables and pictures of effects or curves, for a study that asks for them."""
 
     def paths(self) -> tuple[Path, ...]:
         """Every file that was written."""
@@ -44,7 +44,7 @@ class Report:
             self.means_png,
             self.differences_png,
             self.factors_png,
-            *self.effects,
+            *self.findings,
         )
         return tuple(path for path in files if path is not None)
 
@@ -54,7 +54,7 @@ def write_report(
     study_info: StudyInfo,
     trials_table: Sequence[Mapping[str, Any]],
     folder: Path | str,
-    effects: StudyEffects | None = None,
+    findings: Findings | None = None,
     added: Sequence[Section] = (),
 ) -> Report:
     """Write every form of the report into `folder`, which is made if need be.
@@ -66,9 +66,8 @@ def write_report(
     Raises:
         OSError: the folder cannot be written. A file is replaced whole or not at all.
     """
-    from orchestrator.report.effect_files import write_effects
-    from orchestrator.report.effects import effect_sections
     from orchestrator.report.factors import plot_factors
+    from orchestrator.report.findings import finding_sections, write_findings
     from orchestrator.report.html import html_page
     from orchestrator.report.markdown import markdown
     from orchestrator.report.plots import plot_differences, plot_means
@@ -88,9 +87,9 @@ def write_report(
     }
     if factors is not None:
         pictures[f"{verdict.metric} over the factors"] = factors.name
-    written = write_effects(effects, home) if effects is not None else None
-    drawn = written.pictures if written is not None else {}
-    sections = (*comparison_sections(verdict), *effect_sections(effects, drawn), *added)
+    written = write_findings(findings, home)
+    found = finding_sections(findings, written.pictures)
+    sections = (*comparison_sections(verdict), *found, *added)
     data = json.dumps(verdict.to_json(), indent=1, allow_nan=False, ensure_ascii=False)
     return Report(
         folder=home,
@@ -106,28 +105,31 @@ def write_report(
         means_png=means,
         differences_png=differences,
         factors_png=factors,
-        effects=written.files if written is not None else (),
+        findings=written.files,
     )
 
 
-def write_effects_report(
-    effects: StudyEffects,
+def write_findings_report(
+    findings: Findings,
     study_info: StudyInfo,
     trials_table: Sequence[Mapping[str, Any]],
     folder: Path | str,
+    added: Callable[[Path], Sequence[Section]] = lambda folder: (),
 ) -> tuple[Path, ...]:
-    """The same of a study that states no rule: its effects, its trials, and no verdict. Gives the
-    files that were written."""
-    from orchestrator.report.effect_files import write_effects
-    from orchestrator.report.effects import effect_sections
+    """The same of a study that states no rule: its findings, its trials, and no verdict on them.
+
+    `added` gives further sections once the tables of the findings are in the folder. Gives the
+    files that were written, those of `added` left out.
+    """
+    from orchestrator.report.findings import finding_sections, write_findings
     from orchestrator.report.html import page_without_rule
     from orchestrator.report.markdown import markdown_without_rule
     from orchestrator.report.tables import trials_csv
 
     home = Path(folder)
     home.mkdir(parents=True, exist_ok=True)
-    written = write_effects(effects, home)
-    sections = effect_sections(effects, written.pictures)
+    written = write_findings(findings, home)
+    sections = (*finding_sections(findings, written.pictures), *added(home))
     text = markdown_without_rule(study_info, trials_table, sections)
     return (
         _write(home / "report.md", text),

@@ -35,8 +35,8 @@ def test_effects_of_a_study_follow_its_points(home: Home) -> None:
     alone = trial_effects(study, plan.trials[0])
     assert alone is not None
     assert figures_by_name(alone)["removal_cost/p1"] == pytest.approx(cost[0], rel=1e-5)
-    assert report_study(study, plan).effects == effects
-    assert report_study(study, study.plan()).effects == effects  # as it was saved
+    assert report_study(study, plan).findings.effects == effects
+    assert report_study(study, study.plan()).findings.effects == effects  # as it was saved
 
 
 def test_while_a_model_is_missing_there_is_no_figure_over_models(home: Home) -> None:

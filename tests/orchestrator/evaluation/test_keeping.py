@@ -94,7 +94,7 @@ def test_a_lost_store_gets_figures_and_tables_of_points_back(
     plan = study.plan()
     report = report_study(study, plan)
     keep_figures(study, plan)
-    publish(study, plan, report.verdict, state_of(plan), report.folder, effects=report.effects)
+    publish(study, plan, report.verdict, state_of(plan), report.folder, findings=report.findings)
     before = figures_in(mlflow_home)
     assert len(before) > 2
     tables = sorted(path.name for path in mlflow_home.mlflow_artifacts.rglob("removal-*"))

@@ -26,10 +26,10 @@ def test_a_point_measured_on_something_else_is_another() -> None:
     assert point_hash({"on": []}, {"examples": 4}) != point_hash({"on": []}, {"examples": 5})
 
 
-def test_a_point_need_not_be_a_coalition() -> None:
+def test_points_that_are_no_coalitions_go_out_as_they_were_asked() -> None:
     asked = asked_for([{"fraction": 0.5}, {"fraction": 0.25}, {"fraction": 0.5}], {})
     assert len(asked.points) == 2
-    assert [asked.points[i]["fraction"] for i in in_prefix_order(asked, ())] == [0.25, 0.5]
+    assert [asked.points[i]["fraction"] for i in in_prefix_order(asked, ())] == [0.5, 0.25]
 
 
 def test_nan_is_no_point() -> None:

@@ -15,11 +15,12 @@ from matplotlib.axes import Axes
 from rich.console import Console
 
 from orchestrator.effects import CoalitionMean, Effect, EffectTable, StudyEffects
+from orchestrator.findings import Findings
 from orchestrator.report import (
     StudyInfo,
-    render_effects,
+    render_findings,
     render_verdict,
-    write_effects_report,
+    write_findings_report,
     write_report,
 )
 from orchestrator.report.effect_files import slug, write_effects, write_matrix
@@ -106,7 +107,7 @@ def text_of(renderable: object) -> str:
 def test_a_report_shows_both_questions_side_by_side_under_their_names(
     make_verdict: MakeVerdict, info: StudyInfo, effects: StudyEffects, tmp_path: Path
 ) -> None:
-    report = write_report(make_verdict(), info, [], tmp_path, effects)
+    report = write_report(make_verdict(), info, [], tmp_path, Findings(effects))
     text, page = report.markdown.read_text(), report.html.read_text()
 
     assert "| figure | of | causal effect | label | removal cost (a+b) | label |" in text
@@ -117,7 +118,7 @@ def test_a_report_shows_both_questions_side_by_side_under_their_names(
     assert "all off is not host only" in text
     for said in ("removal cost (a+b)", "null player", "data:image/png;base64,"):
         assert said in page
-    assert all(path.is_file() for path in report.effects)
+    assert all(path.is_file() for path in report.findings)
     assert f"({(tmp_path / 'matrix-causal-effect.png').name})" in text
 
 
@@ -151,7 +152,7 @@ def test_effects_are_tables_for_other_programs(effects: StudyEffects, tmp_path: 
 def test_the_terminal_shows_effects_before_the_answer(
     make_verdict: MakeVerdict, effects: StudyEffects
 ) -> None:
-    text = text_of(render_verdict(make_verdict(), effects))
+    text = text_of(render_verdict(make_verdict(), Findings(effects)))
 
     assert "Causal effect: every combination is trained from the same seeds" in text
     assert text.index("null player") < text.index("Inconclusive: nothing is known.")
@@ -159,7 +160,7 @@ def test_the_terminal_shows_effects_before_the_answer(
 
 
 def test_a_study_without_a_rule_shows_its_effects_alone(effects: StudyEffects) -> None:
-    assert "+1.2 [+0.5, +2.0]" in text_of(render_effects(effects))
+    assert "+1.2 [+0.5, +2.0]" in text_of(render_findings(Findings(effects)))
 
 
 def test_pictures_are_not_drawn_of_nothing(
@@ -235,7 +236,9 @@ def test_a_study_without_a_rule_has_every_form_of_the_report_too(
 ) -> None:
     info = StudyInfo("parts", "parts-1", "Which parts?", hypothesis="All <of> them.")
     trials = [{"id": "t1", "arm": "whole", "state": "done"}]
-    files = write_effects_report(StudyEffects(removal=(removal,)), info, trials, tmp_path)
+    files = write_findings_report(
+        Findings(StudyEffects(removal=(removal,))), info, trials, tmp_path
+    )
     assert {"report.html", "report.md", "trials.csv", "effects.csv"} <= {f.name for f in files}
     page, text = ((tmp_path / f"report.{form}").read_text() for form in ("html", "md"))
     for form in (page, text):
@@ -250,11 +253,11 @@ def test_what_was_not_measured_at_all_makes_no_tables(
     causal: EffectTable, removal: EffectTable
 ) -> None:
     started = replace(removal, coalitions=(CoalitionMean((), 62.0), CoalitionMean(("a",), None)))
-    text = text_of(render_effects(StudyEffects(removal=(removal,))))
+    text = text_of(render_findings(Findings(StudyEffects(removal=(removal,)))))
     assert "no figure, its table is incomplete" in text
     assert "Shapley" not in text
     assert "Every combination" not in text
-    text = text_of(render_effects(StudyEffects(removal=(started,))))
+    text = text_of(render_findings(Findings(StudyEffects(removal=(started,)))))
     assert "(1 more are not measured)" in text
 
 

@@ -1,0 +1,73 @@
+"""Answers as sentences."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from orchestrator.curves import curve as words
+from orchestrator.curves.curve import CurveAnswer, ValueAnswer
+from orchestrator.curves.words import difference_text, number
+
+MOST_VALUES = 6
+
+
+def sentence_of(answer: CurveAnswer, along: str, by: str) -> CurveAnswer:
+    """The answer with its sentence. `by`: the metric that is matched, if one is."""
+    return replace(answer, sentence=_sentence(answer, by or along))
+
+
+def _sentence(answer: CurveAnswer, key: str) -> str:
+    if answer.label == words.NOT_ANSWERED:
+        return f"{_subject(answer)}: n/a, {answer.why}."
+    if answer.label == words.IDENTICAL:
+        return f"{answer.curve} and {answer.than} are identical: every score is the same."
+    said = _widths(answer) if answer.kind == "sharper" else _values(answer, key)
+    return f"{said} ({answer.why})." if answer.why else f"{said}."
+
+
+def _subject(answer: CurveAnswer) -> str:
+    how = {"sharper": "sharper than", "higher": "above", "matched": "above, matched,"}
+    return f"Is {answer.curve} {how[answer.kind]} {answer.than}?"
+
+
+def _widths(answer: CurveAnswer) -> str:
+    told = difference_text(answer.difference, answer.low, answer.high)
+    numbers = f"width {told} {answer.unit}, margin {number(answer.margin)}"
+    if answer.label == words.INCONCLUSIVE:
+        return f"Whether {answer.curve} is sharper than {answer.than} is inconclusive: {numbers}"
+    than = "" if answer.label == words.AS_SHARP else "than "
+    label = "as sharp as" if answer.label == words.AS_SHARP else answer.label
+    tail = " within the margin" if answer.label == words.AS_SHARP else ""
+    return f"{answer.curve} is {label} {than}{answer.than}{tail}: {numbers}"
+
+
+def _values(answer: CurveAnswer, key: str) -> str:
+    count = len(answer.values)
+    parts = []
+    for label in (words.HIGHER, words.LOWER, words.EQUAL, words.IDENTICAL, words.INCONCLUSIVE):
+        chosen = [one for one in answer.values if one.label == label]
+        if chosen:
+            parts.append(f"{label} at {len(chosen)}{_at(chosen, count, key)}")
+    largest = max(answer.values, key=lambda one: abs(one.difference or 0.0))
+    most = difference_text(largest.difference, largest.low, largest.high)
+    unit = f" {answer.unit}" if answer.unit else ""
+    matched = f" where {key} is the same" if answer.kind == "matched" else ""
+    verdict = {
+        words.HIGHER: f"{answer.curve} lies above {answer.than}{matched}",
+        words.LOWER: f"{answer.curve} lies below {answer.than}{matched}",
+        words.MIXED: f"{answer.curve} lies above {answer.than} at some values and below at others",
+        words.EQUAL: f"{answer.curve} and {answer.than} are equal within the margin{matched}",
+    }.get(answer.label, f"Whether {answer.curve} lies above {answer.than}{matched} is inconclusive")
+    return (
+        f"{verdict}: of {count} values, {', '.join(parts)}; the largest difference is {most}{unit} "
+        f"at {key} {number(largest.value)}, margin {number(answer.margin)}"
+    )
+
+
+def _at(chosen: Sequence[ValueAnswer], count: int, key: str) -> str:
+    if len(chosen) == count:
+        return " (all)"
+    named = ", ".join(number(one.value) for one in chosen[:MOST_VALUES])
+    more = f" and {len(chosen) - MOST_VALUES} more" if len(chosen) > MOST_VALUES else ""
+    return f" ({key} {named}{more})"

@@ -1,0 +1,53 @@
+"""Curves as a workload's summary sees them: plain data."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from workloads.contract import CurveView, Estimate
+
+if TYPE_CHECKING:
+    from orchestrator.curve_design import Fractions
+    from orchestrator.curves.curve import Curve, CurvePoint, StudyCurves
+
+
+def curve_views(design: Fractions, curves: StudyCurves) -> tuple[CurveView, ...]:
+    """Every curve with all its metrics: the study's own with its interval, those that come with a
+    standard error over examples with a t interval from it, the others without."""
+    roles = {arm.name: arm.role for arm in design.arms}
+    return tuple(
+        CurveView(
+            arm=one.arm,
+            role=roles[one.arm],
+            path=one.path,
+            along=one.along,
+            point=dict(design.paths[one.path].point),
+            values=tuple(point.value for point in one.points),
+            metrics=estimates_of(one, curves.confidence),
+            notes=tuple(tuple(point.notes) for point in one.points),
+        )
+        for one in curves.curves
+    )
+
+
+def estimates_of(curve: Curve, confidence: float) -> dict[str, tuple[Estimate, ...]]:
+    """Every metric of a curve by value, its own first."""
+    from orchestrator.statistics.quantiles import t_upper
+
+    clusters = curve.clusters or 0
+    times = float(t_upper((1 - confidence) / 2, clusters - 1)) if clusters > 1 else None
+    others = dict.fromkeys(name for point in curve.points for name in point.metrics)
+    own = {curve.metric: tuple(Estimate(p.mean, p.low, p.high) for p in curve.points)}
+    rest = {
+        name: tuple(_estimate(point, name, times) for point in curve.points)
+        for name in others
+        if name != curve.metric
+    }
+    return own | rest
+
+
+def _estimate(point: CurvePoint, name: str, times: float | None) -> Estimate:
+    value, spread = point.metrics.get(name), point.spreads.get(name)
+    if value is None or spread is None or times is None:
+        return Estimate(value)
+    return Estimate(value, value - times * spread, value + times * spread)

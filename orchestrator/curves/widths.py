@@ -1,0 +1,117 @@
+"""How wide a rise is, and the difference of two widths, by a paired bootstrap over the clusters.
+
+A width is the distance of two crossings of the isotonic fit, those outside the grid moved to its
+end. It bends where a crossing passes from one step of the grid to the next, so that a standard
+error alone is too small there (by the jackknife, simulated: coverage down to .78). The ends are the
+wider of two: percentiles of the bootstrap, and t times its standard deviation. Percentiles are
+expanded to what t has at so few clusters (Hesterberg 2015, The American Statistician 69), and taken
+at half the tail that is asked for: at all of it, coverage was .925 where few clusters have skewed
+scores. docs/verdicts.md has what was simulated.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+from orchestrator.curves.crossing import crossing, within
+from orchestrator.curves.isotonic import isotonic
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    Floats = NDArray[np.float64]
+
+DRAWS = 4000
+FEW_DRAWS = 1000
+"""For the width of one curve, which no label goes by."""
+SEED = 20
+FEWEST = 24
+"""Clusters: with fewer a bootstrap says too little, and there is no interval."""
+
+
+@dataclass(frozen=True, eq=False)
+class Rise:
+    """A rising curve by example: `values` [values] ascend, `scores` [values, examples]."""
+
+    values: Floats
+    scores: Floats
+
+
+@dataclass(frozen=True)
+class Ends:
+    """An estimate with its interval; ends are None where none can be given. `still`: it is the
+    same in every draw."""
+
+    value: float
+    low: float | None
+    high: float | None
+    still: bool
+
+
+def width_ends(
+    rises: Sequence[Rise],
+    clusters: NDArray[np.intp],
+    low: float,
+    high: float,
+    confidence: float,
+    family: int = 1,
+    draws: int = DRAWS,
+) -> Ends:
+    """The width of one rise from level `low` to level `high`, or of the first less that of the
+    second: both are drawn with the same examples. Ends are simultaneous over `family`."""
+    import numpy as np
+    from scipy import special
+
+    from orchestrator.statistics.quantiles import t_upper
+
+    value = _difference([width(one.values, one.scores.mean(axis=1), low, high) for one in rises])
+    sizes = np.bincount(clusters)
+    count = len(sizes)
+    if count < FEWEST:
+        return Ends(float(value), None, None, False)
+    weights = _weights(count, draws)
+    examples = weights @ sizes
+    found = []
+    for one in rises:
+        totals = np.stack([np.bincount(clusters, row, count) for row in one.scores])
+        means = (weights @ totals.T) / examples[:, None]
+        found.append(width(one.values, means, low, high))
+    drawn = _difference(found)
+    tail = (1.0 - confidence) / (2 * family)
+    df = 1.0 / float(((sizes / sizes.sum()) ** 2).sum()) - 1.0
+    outer = float(special.ndtr(-np.sqrt((df + 1) / df) * float(t_upper(tail / 2, df))))
+    ends = np.quantile(drawn, [outer, 1.0 - outer])
+    half = float(t_upper(tail, df)) * float(drawn.std(ddof=1))
+    return Ends(
+        float(value),
+        float(min(ends[0], value - half)),
+        float(max(ends[1], value + half)),
+        bool(np.ptp(drawn) <= 1e-12),
+    )
+
+
+def width(values: Floats, means: Floats, low: float, high: float) -> Floats:
+    """[...] of curves [..., values]: from where the fit is at `low` to where it is at `high`."""
+    fit = isotonic(means)
+    ends = [within(values, crossing(values, fit, level)) for level in (high, low)]
+    return ends[0] - ends[1]
+
+
+def _difference(found: Sequence[Floats]) -> Floats:
+    import numpy as np
+
+    return np.asarray(found[0] - found[1] if len(found) == 2 else found[0])
+
+
+@lru_cache(maxsize=4)
+def _weights(count: int, draws: int) -> Floats:
+    """[draws, clusters] how often each is drawn; always the same."""
+    import numpy as np
+
+    rng = np.random.default_rng(SEED)
+    drawn = rng.multinomial(count, np.full(count, 1.0 / count), size=draws)
+    return np.asarray(drawn, dtype=np.float64)

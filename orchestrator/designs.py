@@ -1,0 +1,169 @@
+"""Designs of a study file: what yields its arms, and what is asked of their models."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from workloads.contract import refuse_truth_for_number
+
+Role = Literal["baseline", "comparator", "arm", "control"]
+Estimator = Literal["auto", "paired_regression", "kernel_shap", "k_additive", "permutation"]
+"""How Shapley values are estimated from a sample of coalitions; `auto` takes the least error."""
+Level = bool | int | float | str | None
+Seed = Annotated[int, Field(ge=0, lt=2**32)]
+"""What every library takes as a seed."""
+
+
+class Part(BaseModel):
+    """Base of every part of a study file: immutable, strict about unknown keys."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _number_is_no_truth_value(cls, data: Any) -> Any:
+        return refuse_truth_for_number(cls, data)
+
+
+class ArmFile(Part):
+    """One arm: its name, its role, and what it overrides in `base` (dotted keys or nested)."""
+
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.+-]*$", max_length=60)
+    role: Role = "arm"
+    overrides: dict[str, Any] = {}
+    seeds: list[Seed] | None = None
+    """Replicates of this arm alone; a control that needs no training has one."""
+    about: str = ""
+
+
+def unique_names(arms: Sequence[ArmFile]) -> Sequence[ArmFile]:
+    """Raises ValueError if two arms have one name."""
+    names = [arm.name for arm in arms]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise ValueError(f"arm names must differ, but {', '.join(twice)} is given more than once")
+    return arms
+
+
+class Configurations(Part):
+    """A list of arms."""
+
+    kind: Literal["configurations"]
+    arms: list[ArmFile] = Field(min_length=1)
+
+    @field_validator("arms")
+    @classmethod
+    def _names_differ(cls, arms: list[ArmFile]) -> list[ArmFile]:
+        unique_names(arms)
+        return arms
+
+
+class Grid(Part):
+    """Every combination of the factors' levels, beside the arms that are listed."""
+
+    kind: Literal["grid"]
+    factors: dict[str, list[Level]] = Field(min_length=1)
+    arms: list[ArmFile] = []
+
+    @field_validator("factors")
+    @classmethod
+    def _levels_given(cls, factors: dict[str, list[Level]]) -> dict[str, list[Level]]:
+        for name, levels in factors.items():
+            if not levels:
+                raise ValueError(f"factor '{name}' has no levels: give a list such as [1, 2]")
+        return factors
+
+
+class Choice(Part):
+    choice: list[Level] = Field(min_length=1)
+
+
+class Uniform(Part):
+    uniform: tuple[float, float]
+
+
+class LogUniform(Part):
+    loguniform: tuple[float, float]
+
+    @model_validator(mode="after")
+    def _positive(self) -> LogUniform:
+        if self.loguniform[0] <= 0:
+            raise ValueError(f"loguniform needs bounds above 0, got {list(self.loguniform)}")
+        return self
+
+
+class RandInt(Part):
+    randint: tuple[int, int]
+    """Lower end included, upper end left out."""
+
+
+class Asha(Part):
+    """Asynchronous successive halving (Li et al., 2020): stops trials that fall behind."""
+
+    kind: Literal["asha"] = "asha"
+    grace_period: int = Field(default=1, ge=1)
+    reduction_factor: int = Field(default=3, ge=2)
+    max_t: int = Field(default=100, ge=1)
+
+
+class Search(Part):
+    """An adaptive list of configurations; the winner is run again on the study's seeds."""
+
+    kind: Literal["search"]
+    space: dict[str, Choice | Uniform | LogUniform | RandInt] = Field(min_length=1)
+    budget: int = Field(ge=1)
+    """Number of proposals (ordinals), finished or pruned."""
+    metric: str
+    """A metric the workload reports while it trains, such as `eval/f1`: of the dev split."""
+    mode: Literal["max", "min"] = "max"
+    searcher: Literal["random", "optuna"] = "random"
+    searcher_seed: Seed = 0
+    explore_seed: Seed = 1000
+    """The seed of every proposal: not among the study's, so that the verdict is on fresh seeds."""
+    scheduler: Asha | None = None
+    arms: list[ArmFile] = []
+
+
+class Removal(Part):
+    """Removal costs: parts of finished models are switched off, and what that costs is measured.
+
+    Each trained model is a subject, each coalition a point on it: nothing is trained.
+    """
+
+    of: list[str] = []
+    """Arms whose models are looked at. Empty: the arm in which every factor is on; without
+    factors every listed arm."""
+    full: bool = False
+    """All 2^n coalitions beyond n = 6 too, up to n = 16."""
+    budget: int | None = Field(default=None, ge=4)
+    """Coalitions per model, over all draws, where not all are enumerated."""
+    estimator: Estimator = "auto"
+    draws: int = Field(default=2, ge=2)
+    """Independent draws of sampled coalitions: their spread is the sampling error."""
+    sampling_seed: Seed = 0
+    order: int = Field(default=3, ge=1, le=3)
+    """Interactions are given up to this order."""
+
+
+class Factorial(Part):
+    """Every combination of factors that are on or off: 2^n arms, named by what is on.
+
+    `factors`: what each one's being on overrides; off is absent. `removal` asks another question,
+    of the finished models of some arms (see `Removal`). Either may be left out.
+    """
+
+    kind: Literal["factorial"]
+    factors: dict[str, dict[str, Any]] = {}
+    budget: int | None = Field(default=None, ge=4)
+    """Arms to train, over all draws, where not all 2^n are (n above 6)."""
+    full: bool = False
+    """All 2^n arms beyond n = 6 too, up to n = 16."""
+    estimator: Estimator = "auto"
+    draws: int = Field(default=2, ge=2)
+    sampling_seed: Seed = 0
+    order: int = Field(default=3, ge=1, le=3)
+    removal: Removal | None = None
+    arms: list[ArmFile] = []

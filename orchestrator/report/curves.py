@@ -1,0 +1,198 @@
+"""Curves as sections of a report: answers, where each curve crosses, and its means."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from orchestrator.curves.curve import Curve, CurveAnswer, CurvePoint, StudyCurves
+from orchestrator.curves.views import estimates_of
+from orchestrator.curves.words import (
+    crossing_text,
+    difference_text,
+    number,
+    width_text,
+)
+from orchestrator.report.rows import level
+from orchestrator.report.sections import Section, ShownTable
+from orchestrator.verdict.numbers import MISSING, interval, shown
+from workloads.contract import Estimate
+
+MOST_PATHS = 6
+"""Columns of a table of means; more paths make another table."""
+PLACES = 2
+
+
+def curve_sections(
+    curves: StudyCurves | None, pictures: Mapping[str, str], *, brief: bool = False
+) -> list[Section]:
+    """What a report says of curves; nothing for a study without.
+
+    Args:
+        pictures: file names by what they show.
+        brief: for a terminal: answers and crossings, no means.
+    """
+    if curves is None:
+        return []
+    asked = curves.answers if curves.state == "answered" else ()
+    lines = [f"{one.name}: {one.sentence}" for one in asked] or [curves.answer]
+    parts = [] if brief else [_differences(one) for one in curves.answers if one.values]
+    answers = Section("Answers", tuple(lines), tuple(parts))
+    means = [] if brief else list(_means(curves.curves))
+    told = (_intro(curves), *_missing(curves.curves), *curves.notes)
+    return [
+        answers,
+        Section("Curves", told, (_crossings(curves, brief), *means), tuple(pictures.items())),
+    ]
+
+
+def _intro(curves: StudyCurves) -> str:
+    sure = level(curves.confidence)
+    first = curves.curves[0] if curves.curves else None
+    scored = ""
+    if first is not None and first.examples:
+        scored = f", {first.examples} examples in {first.clusters} clusters"
+    return (
+        f"{curves.metric}{scored}. Threshold: where the nearest curve that goes one way first "
+        f"crosses {curves.level:g}; width: from {curves.low:g} to {curves.high:g}; between "
+        f"measured values it is a straight line. {sure} intervals over examples, each curve's its "
+        "own; those of the answers are simultaneous over the questions."
+    )
+
+
+def _missing(curves: Sequence[Curve]) -> Iterator[str]:
+    for one in curves:
+        if one.problems:
+            more = f"; {len(one.problems) - 1} more" if len(one.problems) > 1 else ""
+            yield f"{one.name}: no threshold, it is incomplete: {one.problems[0]}{more}."
+
+
+def _crossings(curves: StudyCurves, brief: bool) -> ShownTable:
+    caption = f"Threshold at {curves.level:g}, width from {curves.low:g} to {curves.high:g}"
+    if brief:
+        short = tuple(
+            (one.name, crossing_text(one.threshold, one), width_text(one.width))
+            for one in curves.curves
+        )
+        return ShownTable(caption, ("curve", "threshold", "width"), short)
+    rows = tuple(
+        (
+            one.arm,
+            one.path,
+            crossing_text(one.threshold, one),
+            width_text(one.width),
+            number(one.threshold.step if one.threshold is not None else None),
+            _end(one.points[0]),
+            _end(one.points[-1]),
+        )
+        for one in curves.curves
+    )
+    head = ("arm", "path", "threshold", "width", "grid there", "first", "last")
+    return ShownTable(caption, head, rows, frozenset({4, 5, 6}))
+
+
+def _end(point: CurvePoint) -> str:
+    return f"{shown(point.mean, PLACES)} at {point.value:g}"
+
+
+def _means(curves: Sequence[Curve]) -> Iterator[ShownTable]:
+    """By arm: values down, paths across."""
+    for arm in dict.fromkeys(one.arm for one in curves):
+        of_arm = [one for one in curves if one.arm == arm]
+        for along in dict.fromkeys(one.along for one in of_arm):
+            some = [one for one in of_arm if one.along == along]
+            for i in range(0, len(some), MOST_PATHS):
+                yield _table(arm, along, some[i : i + MOST_PATHS])
+
+
+def _table(arm: str, along: str, curves: Sequence[Curve]) -> ShownTable:
+    values = sorted({point.value for one in curves for point in one.points})
+    by_value = [{point.value: point for point in one.points} for one in curves]
+    rows = [
+        (
+            f"{value:g}",
+            *(mean_text(points[value]) if value in points else "" for points in by_value),
+        )
+        for value in values
+    ]
+    head = (along, *(one.path for one in curves))
+    caption = f"{arm}: {curves[0].metric}, mean with its own interval"
+    return ShownTable(caption, head, tuple(rows), frozenset(range(len(head))))
+
+
+def mean_text(point: CurvePoint) -> str:
+    """`0.41 [0.36, 0.46]`; "n/a" where there is none."""
+    ends = interval(point.low, point.high, PLACES)
+    value = shown(point.mean, PLACES)
+    return value if ends == MISSING else f"{value} {ends}"
+
+
+def _differences(answer: CurveAnswer) -> ShownTable:
+    rows = tuple(
+        (number(one.value), difference_text(one.difference, one.low, one.high), one.label)
+        for one in answer.values
+    )
+    caption = (
+        f"{answer.name}: {answer.curve} less {answer.than}, "
+        f"{level(answer.confidence)} simultaneous over values and questions"
+    )
+    return ShownTable(caption, ("value", "difference", "label"), rows, frozenset({0, 1}))
+
+
+def curve_rows(curves: StudyCurves) -> list[dict[str, object]]:
+    """One row for each value of each curve, for other programs.
+
+    Every metric has its column, and `_low` and `_high` beside it where there is an interval over
+    examples; None is "not measured".
+    """
+    own = curves.metric
+    found = [(one, estimates_of(one, curves.confidence)) for one in curves.curves]
+    names = sorted({name for _, metrics in found for name in metrics if name != own})
+    spread = {name for one in curves.curves for point in one.points for name in point.spreads}
+    rows = []
+    for one, metrics in found:
+        for i, point in enumerate(one.points):
+            row: dict[str, object] = {
+                "arm": one.arm,
+                "path": one.path,
+                "along": one.along,
+                "value": point.value,
+                "draws": point.draws,
+                own: point.mean,
+                f"{own}_low": point.low,
+                f"{own}_high": point.high,
+                f"{own}_fit": point.fit,
+                f"{own}_draw_sd": point.draw_sd,
+            }
+            for name in names:
+                estimate = metrics[name][i] if name in metrics else Estimate(None)
+                row[name] = estimate.value
+                if name in spread:
+                    row |= {f"{name}_low": estimate.low, f"{name}_high": estimate.high}
+            rows.append({**row, "problem": point.problem or None})
+    return rows
+
+
+def threshold_rows(curves: StudyCurves) -> list[dict[str, object]]:
+    """One row for each curve: its threshold and its width."""
+    rows = []
+    for one in curves.curves:
+        at, width = one.threshold, one.width
+        rows.append(
+            {
+                "arm": one.arm,
+                "path": one.path,
+                "along": one.along,
+                "level": curves.level,
+                "threshold": at.at if at else None,
+                "threshold_low": at.low if at else None,
+                "threshold_high": at.high if at else None,
+                "threshold_text": crossing_text(at, one),
+                "grid_step": at.step if at else None,
+                "width": width.value if width else None,
+                "width_low": width.low if width else None,
+                "width_high": width.high if width else None,
+                "width_is_least": width.censored if width else None,
+                "problem": one.problems[0] if one.problems else None,
+            }
+        )
+    return rows

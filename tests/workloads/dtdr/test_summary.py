@@ -1,0 +1,174 @@
+"""What the workload adds to a report, from curves as a study gives them."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from PIL import Image
+
+from workloads.contract import CurveView, Estimate, StudyView, SummaryTable, TrialView
+from workloads.dtdr.summary import write_summary
+from workloads.dtdr.summary.samples import agreement
+
+FRACTIONS = (0.1, 0.5, 1.0)
+
+
+def note(*texts: str) -> str:
+    return json.dumps([{"prompt": f"prompt {n}", "text": t} for n, t in enumerate(texts)])
+
+
+def curve(
+    arm: str,
+    path: str = "rows",
+    along: str = "fraction",
+    values: Sequence[float] = FRACTIONS,
+    notes: Sequence[str | None] = (),
+) -> CurveView:
+    """A curve whose overlap is the value itself; nothing is known of its KL."""
+    return CurveView(
+        arm=arm,
+        role="arm",
+        path=path,
+        along=along,
+        point={"domain": "rows"},
+        values=values,
+        metrics={
+            "kl": [Estimate(None) for _ in values],
+            "top10_overlap": [Estimate(v, v - 0.1, v + 0.1) for v in values],
+            "cosine": [Estimate(v / 2) for v in values],
+        },
+        notes=[list(notes) for _ in values],
+    )
+
+
+def trial(arm: str, state: str = "done") -> TrialView:
+    return TrialView(
+        identity=arm,
+        label=arm,
+        arm=arm,
+        role="arm",
+        seed=0,
+        state=state,
+        config={"transform": "hadamard", "quantiser": "row"},
+        metrics={"bytes": 1234567.0, "ratio": 3.5, "relative_l2": None},
+        flags=frozenset(),
+        artifacts=None,
+    )
+
+
+def study(*curves: CurveView, trials: Sequence[TrialView] = ()) -> StudyView:
+    return StudyView(
+        name="emergence",
+        instance="emergence-1",
+        question="Is it <sharper>?",
+        trials=trials,
+        table=pd.DataFrame(),
+        answer="As sharp.",
+        state="verdict",
+        best_arm=None,
+        gate_met=None,
+        curves=curves,
+    )
+
+
+def written(view: StudyView, folder: Path) -> tuple[set[str], list[SummaryTable]]:
+    """Names of the files, and the tables."""
+    added = list(write_summary(view, folder))
+    files = {one.name for one in added if isinstance(one, Path)}
+    assert all((folder / name).stat().st_size for name in files)
+    return files, [one for one in added if isinstance(one, SummaryTable)]
+
+
+def rows_of(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def test_a_curve_along_the_fraction_has_the_origin_s_columns_first(tmp_path: Path) -> None:
+    written(study(curve("hadamard"), curve("int8")), tmp_path)
+    text = (tmp_path / "emergence_curve.csv").read_text()
+    assert text.startswith("fraction,cosine,top10_overlap,arm,path,")
+    rows = rows_of(tmp_path / "emergence_curve.csv")
+    assert [(row["arm"], float(row["fraction"])) for row in rows] == [
+        (arm, fraction) for arm in ("hadamard", "int8") for fraction in FRACTIONS
+    ]
+    assert rows[1]["top10_overlap_low"] == "0.4"
+    assert rows[1]["top10_overlap_high"] == "0.6"
+
+
+def test_what_was_not_measured_is_empty_and_never_zero(tmp_path: Path) -> None:
+    _, tables = written(study(curve("hadamard"), trials=[trial("hadamard")]), tmp_path)
+    assert {row["kl"] for row in rows_of(tmp_path / "emergence_curve.csv")} == {""}
+    (row,) = rows_of(tmp_path / "codecs.csv")
+    assert (row["relative_l2"], row["bytes"]) == ("", "1234567.0")
+    assert tables[0].rows[0][:6] == ("hadamard", "hadamard", "row", "1,234,567", "3.5", "n/a")
+
+
+def test_each_key_that_curves_go_along_has_a_table_and_pictures(tmp_path: Path) -> None:
+    noise = curve("hadamard", "noise", "noise", (0.001, 0.1, 1.0))
+    files, _ = written(study(curve("hadamard"), noise), tmp_path)
+    for stem in ("emergence_curve", "noise_curve"):
+        assert {f"{stem}.csv", f"{stem}.png", f"{stem}_by_codec.png"} <= files
+        assert Image.open(tmp_path / f"{stem}.png").info["dpi"] == pytest.approx((150, 150), 0.01)
+    assert (tmp_path / "noise_curve.csv").read_text().startswith("noise,cosine,top10_overlap,")
+
+
+def test_the_interactive_page_works_offline_and_holds_every_curve(tmp_path: Path) -> None:
+    noise = curve("int8", "noise", "noise", (0.001, 0.1, 1.0))
+    written(study(curve("hadamard"), noise), tmp_path)
+    page = (tmp_path / "emergence_curve.html").read_text()
+    assert "hadamard, rows" in page
+    assert "int8, noise" in page
+    assert "Is it &lt;sharper&gt;?" in page
+    assert '<script src="' not in page
+    assert page.count("Plotly.newPlot(") == 2
+    assert page.count("plotly.js v") == 1  # the program is in it, once
+
+
+def test_texts_stand_side_by_side_by_fraction(tmp_path: Path) -> None:
+    zero = curve("hadamard", "zero", notes=[note("the | sea", "a"), None])
+    guided = curve("hadamard", "guided", notes=[note("the sun", "b")])
+    files, tables = written(study(zero, guided), tmp_path)
+    assert {"text_samples.csv", "text_samples.md", "writing.csv"} <= files
+    texts = tables[0]
+    assert texts.head == ("fraction", "zero", "guided")
+    assert texts.rows == tuple((f"{f:g}", "the | sea", "the sun") for f in FRACTIONS)
+    page = (tmp_path / "text_samples.md").read_text()
+    assert "| 0.5 | the \\| sea | the sun |" in page
+    assert page.count("What hadamard goes on with") == 2  # one for each prompt
+    rows = rows_of(tmp_path / "text_samples.csv")
+    assert len(rows) == 2 * 2 * len(FRACTIONS)
+
+
+def test_a_path_that_was_not_asked_at_a_value_is_not_known_there(tmp_path: Path) -> None:
+    short = curve("hadamard", "guided", values=(0.5,), notes=[note("x")])
+    _, tables = written(study(curve("hadamard", "zero", notes=[note("y")]), short), tmp_path)
+    assert tables[0].rows[0] == ("0.1", "y", "n/a")
+
+
+def test_draws_agree_by_the_words_in_the_same_places() -> None:
+    assert agreement([note("a b c d"), note("a b x d")]) == 0.75
+    assert agreement([note("a b"), note("a b"), note("c")]) == pytest.approx(1 / 3)
+    assert agreement([note("a b")]) is None
+    assert agreement([None, None]) is None
+    assert agreement([note(""), note("")]) is None
+
+
+def test_an_arm_that_was_measured_nowhere_still_gives_every_file(tmp_path: Path) -> None:
+    blank = curve("hadamard")
+    unknown = {name: [Estimate(None) for _ in FRACTIONS] for name in blank.metrics}
+    files, _ = written(study(replace(blank, metrics=unknown, notes=())), tmp_path)
+    assert {"emergence_curve.csv", "emergence_curve.png", "emergence_curve.html"} <= files
+    assert {row["top10_overlap"] for row in rows_of(tmp_path / "emergence_curve.csv")} == {""}
+
+
+def test_a_study_without_curves_says_what_its_codecs_are(tmp_path: Path) -> None:
+    files, tables = written(study(trials=[trial("a"), trial("b", "failed")]), tmp_path)
+    assert files == {"codecs.csv"}
+    assert len(tables[0].rows) == 1
