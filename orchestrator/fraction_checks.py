@@ -30,11 +30,32 @@ def check_fractions(design: Fractions, workload: Workload[Any]) -> None:
             f"the models of workload '{workload.name}' cannot be asked along values: it does not "
             "say what a point is (Workload.point). The design fractions needs one that does."
         )
+    _check_metric(design, workload)
     names = [arm.name for arm in design.arms]
     for name, path in design.paths.items():
         _check_path(design, name, path, names)
     for name, question in design.questions.items():
         _check_question(design, name, question)
+
+
+def _check_metric(design: Fractions, workload: Workload[Any]) -> None:
+    declared = workload.point_metrics
+    if not declared:
+        return
+    if design.metric not in declared:
+        raise UsageError(unknown("design.metric", design.metric, declared))
+    for name, question in design.questions.items():
+        if isinstance(question, Matched) and question.by not in declared:
+            raise UsageError(
+                unknown(f"metric in design.questions.{name}.by", question.by, declared)
+            )
+    scored = next(iter(declared))
+    if design.questions and design.metric != scored:
+        raise UsageError(
+            f"design.questions cannot be answered by '{design.metric}', which has one number a "
+            f"point: intervals take scores by example, which are of '{scored}'. Give metric: "
+            f"{scored}, or leave the questions out."
+        )
 
 
 def _check_path(design: Fractions, name: str, path: PathFile, arms: Sequence[str]) -> None:

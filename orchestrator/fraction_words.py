@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -30,10 +31,36 @@ def fractions_notes(study: Study, trials: Sequence[Trial]) -> Iterator[str]:
         f"{counted(sum(len(design.arms_of(path)) for path in paths.values()), 'curve')} of "
         f"{design.metric}: {counted(len(paths), 'path')} on {counted(len(design.arms), 'arm')}"
     )
+    yield from _resolution(design, study, trials)
     if _ignores_seeds(study, trials):
         yield (
             f"seeds {', '.join(map(str, study.file.seeds))} change nothing: a model is computed "
             "from its configuration alone, and each arm is one trial"
+        )
+
+
+def _resolution(design: Fractions, study: Study, trials: Sequence[Trial]) -> Iterator[str]:
+    """What so many examples tell at most, where that is known before the run: scores in 0 to 1 have
+    a standard deviation of 0.5 at most."""
+    from orchestrator.curves.widths import FEWEST
+    from orchestrator.statistics.quantiles import t_upper
+
+    counts = [study.workload.scored_units(trial.config) for trial in trials]
+    known = [count for count in counts if count is not None]
+    if not known or len(known) < len(counts) or min(known) < 2:
+        return
+    count = min(known)
+    if design.low >= 0 and design.high <= 1:
+        half = float(t_upper((1 - design.confidence) / 2, count - 1)) * 0.5 / math.sqrt(count - 1)
+        yield (
+            f"{count} examples: scores in 0 to 1 give each mean a {100 * design.confidence:g} % "
+            f"interval of about ±{half:.2f} at most, if each is of a text of its own"
+        )
+    asked = [name for name, one in design.questions.items() if isinstance(one, Sharper)]
+    if asked and count < FEWEST:
+        yield (
+            f"{', '.join(asked)}: no interval of a width with {count} examples, so inconclusive; "
+            f"it takes {FEWEST} texts"
         )
 
 
@@ -74,8 +101,8 @@ def question_words(question: Question) -> str:
 
 
 def curve_words(curve: CurveFile) -> str:
-    """`path of arm`, with the value if the curve is one point."""
-    words = f"{curve.path} of {curve.arm}"
+    """`ARM/PATH`, with the value if the curve is one point."""
+    words = f"{curve.arm}/{curve.path}"
     return words if curve.at is None else f"{words} (always at {curve.at:g})"
 
 

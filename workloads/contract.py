@@ -316,6 +316,9 @@ class Workload(ABC, Generic[C]):
     reusable: ClassVar[bool] = False
     Config: ClassVar[type[WorkloadConfig]]
     metrics: ClassVar[Mapping[str, Metric]]
+    point_metrics: ClassVar[Mapping[str, Metric]] = {}
+    """What is measured at each point of a finished model; the first is scored by example. Empty:
+    not declared, and then a design cannot be refused for asking another."""
     sources: ClassVar[Sequence[str]] = ()
     """Import names of the packages or modules whose source text makes up the code digest; its own
     module if none is named."""

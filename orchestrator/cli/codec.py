@@ -21,6 +21,7 @@ _Out = Annotated[Path, typer.Option("--out", metavar="DIR", help="A new folder."
 _Force = Annotated[
     bool, typer.Option("--force", help="Replace a folder that encode or decode wrote.")
 ]
+_TOLD_PADDING = 0.02
 _MODEL = "A model folder, a hub id (org/name[@revision]), or embedded:llama."
 
 
@@ -159,7 +160,7 @@ def decode(
     )
     for name, blocks in done.damaged.items():
         verb = "filled" if damaged == "fill" else "kept"
-        typer.echo(f"damaged and {verb}: {name}, {len(blocks)} blocks of rows", err=True)
+        typer.echo(f"damaged and {verb}: {name}, {_blocks(len(blocks))}", err=True)
 
 
 def inspect(
@@ -257,6 +258,17 @@ def _say_encoded(done: Encoding, as_json: bool) -> None:
         f"{size_text(done.original_bytes)} → {size_text(done.bytes)} ({done.ratio:.2f} times "
         f"smaller), {done.mb_per_s:.3g} MB/s"
     )
+    share = done.padding_bytes / max(1, done.bytes)
+    if share >= _TOLD_PADDING:
+        typer.echo(
+            f"{share:.0%} of it stands for zeros: {done.recipe.transform} pads rows to a power of "
+            "two; --transform dct needs none",
+            err=True,
+        )
+
+
+def _blocks(count: int) -> str:
+    return f"{count} block{'' if count == 1 else 's'} of rows"
 
 
 def _show(found: Inspection) -> None:

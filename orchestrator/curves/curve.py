@@ -20,7 +20,8 @@ class CurvePoint:
 
     Attributes:
         mean: of the metric over draws and examples; its interval is its own, over examples.
-        fit: of the nearest curve that goes one way (isotonic regression).
+        fit: of the isotonic fit: of all curves that never fall (or never rise), the one that is
+            nearest to the means.
         draws: random draws that are averaged; `draw_sd`: of their means, None for one.
         metrics: every metric that was measured, the mean over draws.
         spreads: standard errors over examples, of metrics that come with one.
@@ -98,6 +99,7 @@ class Curve:
     threshold: Crossing | None = None
     width: Width | None = None
     about: str = ""
+    role: str = "arm"
     models: int = 1
     examples: int | None = None
     clusters: int | None = None
@@ -105,12 +107,7 @@ class Curve:
 
     @property
     def name(self) -> str:
-        """`ARM, PATH`."""
-        return f"{self.arm}, {self.path}"
-
-    @property
-    def key(self) -> str:
-        """As a metric or a file: `ARM/PATH`."""
+        """`ARM/PATH`."""
         return f"{self.arm}/{self.path}"
 
 

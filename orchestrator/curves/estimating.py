@@ -71,7 +71,9 @@ def rises(gathered: Gathered) -> bool:
     return not means or means[-1] >= means[0]
 
 
-def curve_of(gathered: Gathered, asks: Asks, unit: str = "", about: str = "") -> Curve:
+def curve_of(
+    gathered: Gathered, asks: Asks, unit: str = "", about: str = "", role: str = "arm"
+) -> Curve:
     """The curve with everything that can be said of it alone."""
     found = turned(gathered, asks.confidence)
     count = len(set(gathered.clusters)) or None
@@ -86,6 +88,7 @@ def curve_of(gathered: Gathered, asks: Asks, unit: str = "", about: str = "") ->
         threshold=None if found is None else crossing_of(found, asks.level),
         width=None if found is None else _width(found, asks),
         about=about,
+        role=role,
         models=gathered.models,
         examples=len(gathered.units) or None,
         clusters=count,
@@ -172,7 +175,7 @@ def _width(found: Turned, asks: Asks) -> Width:
     known = [step for step in steps if step is not None]
     return Width(
         ends.value,
-        ends.low,
+        None if ends.low is None else max(0.0, ends.low),
         None if censored else ends.high,
         censored,
         sum(known) if len(known) == 2 else None,

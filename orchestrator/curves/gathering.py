@@ -44,9 +44,8 @@ class Gathered:
 
     Attributes:
         scores: [values, examples] the metric by example, over draws and models; NaN rows where
-            there is a problem. None where no point of it has scores by example.
+            there is a problem. None where the metric is not what the examples are scored by.
         units, clusters: [examples]; empty without scores.
-        points: asked of the models in all; `known`: how many of them are measured.
     """
 
     arm: str
@@ -57,8 +56,11 @@ class Gathered:
     units: tuple[str, ...]
     clusters: tuple[str, ...]
     models: int
-    points: int
-    known: int
+
+    @property
+    def name(self) -> str:
+        """`ARM/PATH`."""
+        return f"{self.arm}/{self.path}"
 
     @property
     def problems(self) -> tuple[str, ...]:
@@ -99,14 +101,7 @@ def gathered(
 
     values: list[AtValue] = []
     rows: list[Floats] = []
-    known = sum(
-        _problem(table, table.index(point), metric)[0] == ""
-        for table in models
-        for points in curve.points
-        for point in points
-    )
-    asked = sum(map(len, curve.points)) * (len(models) + len(states))
-    units, clusters, alike = _examples(models)
+    units, clusters, alike = _examples(models, metric)
     for value, points in zip(curve.values, curve.points, strict=True):
         places = [(table, table.index(point)) for table in models for point in points]
         problems = [_problem(table, index, metric) for table, index in places]
@@ -147,15 +142,15 @@ def gathered(
         units,
         clusters,
         len(models),
-        asked,
-        known,
     )
 
 
-def _examples(models: Sequence[PointTable]) -> tuple[tuple[str, ...], tuple[str, ...], bool]:
-    """Ids and clusters of the examples, and whether all models have the same; none at all without
-    scores by example."""
-    scored = [table for table in models if table.scores is not None]
+def _examples(
+    models: Sequence[PointTable], metric: str
+) -> tuple[tuple[str, ...], tuple[str, ...], bool]:
+    """Ids and clusters of the examples, and whether all models have the same; none at all where the
+    metric is not what they are scored by."""
+    scored = [t for t in models if t.scores is not None and t.score_metric == metric]
     if not scored or len(scored) < len(models):
         return (), (), not scored
     first = scored[0]

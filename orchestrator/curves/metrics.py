@@ -18,7 +18,7 @@ def curve_metrics(curves: StudyCurves | None) -> dict[str, float | None]:
         return {}
     named: dict[str, float | None] = {}
     for one in curves.curves:
-        name = CURVES + one.key.replace("+", ":")
+        name = CURVES + one.name.replace("+", ":")
         if one.threshold is not None:
             named |= _with_ends(
                 f"{name}/threshold", one.threshold.at, one.threshold.low, one.threshold.high

@@ -15,7 +15,7 @@ from orchestrator.counted import counted
 from orchestrator.curves import curve as words
 from orchestrator.curves.curve import CurveAnswer, ValueAnswer
 from orchestrator.curves.estimating import Asks, Turned, is_censored, turned
-from orchestrator.curves.gathering import Gathered
+from orchestrator.curves.gathering import SPREAD, Gathered
 from orchestrator.curves.sentences import sentence_of
 
 if TYPE_CHECKING:
@@ -87,7 +87,7 @@ def _answer(asked: _Asked) -> CurveAnswer:
             (asked.curve, asked.question.curve),
             (asked.than, asked.question.than),
         )
-        for problem in _problems(curve, which)
+        for problem in _problems(curve, which, asked.asks.metric)
     ]
     if problems:
         more = f"; {len(problems) - 1} more" if len(problems) > 1 else ""
@@ -105,7 +105,7 @@ def _answer(asked: _Asked) -> CurveAnswer:
     return _matched(asked, asked.question)
 
 
-def _problems(curve: Gathered, which: CurveFile) -> list[str]:
+def _problems(curve: Gathered, which: CurveFile, metric: str) -> list[str]:
     """What keeps a curve, or its one point, from being compared."""
     if which.at is not None:
         at = next((one for one in curve.values if one.value == which.at), None)
@@ -115,7 +115,7 @@ def _problems(curve: Gathered, which: CurveFile) -> list[str]:
             return [f"{curve.along} {at.value:g}: {at.problem}"]
     elif curve.problems:
         return list(curve.problems)
-    return [] if curve.scores is not None else ["its points have no scores by example"]
+    return [] if curve.scores is not None else [f"its points have no {metric} by example"]
 
 
 # -- is it sharper? -------------------------------------------------------------------------------
@@ -174,7 +174,7 @@ def _no_rise(curve: Turned, which: Gathered, asks: Asks) -> str:
     """Why a curve has no width at all; empty if it has."""
     import numpy as np
 
-    name = f"{which.arm}, {which.path}"
+    name = which.name
     if curve.band.crossing(asks.high) == -np.inf:
         return f"{name} lies above {asks.high:g} everywhere, so it has no width"
     if curve.band.crossing(asks.low) == np.inf:
@@ -188,7 +188,7 @@ def _censored(which: Gathered, curve: Turned, asks: Asks) -> str:
         f"its means go from {means[0]:.3g} to {means[-1]:.3g}, "
         f"its width from {asks.low:g} to {asks.high:g}"
     )
-    return f"{which.arm}, {which.path} is measured in part ({ends}): its width is the least it is"
+    return f"{which.name} is measured in part ({ends}): its width is the least it is"
 
 
 # -- does it lie above? ---------------------------------------------------------------------------
@@ -220,15 +220,17 @@ def _higher(asked: _Asked, question: Higher) -> CurveAnswer:
 
 
 def _matched(asked: _Asked, question: Matched) -> CurveAnswer:
-    import numpy as np
-
+    """Where both have the same of another metric, which is taken as known: a property of the
+    weights, such as their error, is (exactly for each draw, and both it and the scores are means
+    over the same draws); a metric that comes with a standard error is not, which is said."""
+    by = question.by
     sides = [
-        _against(curve, which.at, question.by)
+        _against(curve, which.at, by)
         for curve, which in ((asked.curve, question.curve), (asked.than, question.than))
     ]
     for side, curve in zip(sides, (asked.curve, asked.than), strict=True):
         if side is None:
-            why = f"{curve.arm}, {curve.path}: '{question.by}' was not measured at every value"
+            why = f"{curve.name}: '{by}' was not measured at every value"
             return asked.answer(words.NOT_ANSWERED, why=why)
     (x, y), (u, v) = (side for side in sides if side is not None)
     low, high = max(x[0], u[0]), min(x[-1], u[-1])
@@ -237,12 +239,14 @@ def _matched(asked: _Asked, question: Matched) -> CurveAnswer:
         places = u[(u >= low) & (u <= high)]
     if not len(places):
         why = (
-            f"no {question.by} in common: {x[0]:.3g} to {x[-1]:.3g} in one curve, "
+            f"no {by} in common: {x[0]:.3g} to {x[-1]:.3g} in one curve, "
             f"{u[0]:.3g} to {u[-1]:.3g} in the other"
         )
         return asked.answer(words.NOT_ANSWERED, why=why)
     rows = [_at(x, y, place) - _at(u, v, place) for place in places]
-    return _by_value(asked, [float(place) for place in places], [np.asarray(row) for row in rows])
+    sampled = any(by + SPREAD in v.metrics for v in (*asked.curve.values, *asked.than.values))
+    why = f"{by} was measured on examples too, and its error is not in the ends" if sampled else ""
+    return _by_value(asked, places.tolist(), rows, why)
 
 
 def _against(curve: Gathered, at: float | None, by: str) -> tuple[Floats, Floats] | None:
@@ -272,7 +276,9 @@ def _at(x: Floats, y: Floats, place: float) -> Floats:
     return np.asarray((1.0 - share) * y[after - 1] + share * y[after])
 
 
-def _by_value(asked: _Asked, values: Sequence[float], rows: Sequence[Floats]) -> CurveAnswer:
+def _by_value(
+    asked: _Asked, values: Sequence[float], rows: Sequence[Floats], why: str = ""
+) -> CurveAnswer:
     """One label at each value, and one over all."""
     import numpy as np
 
@@ -304,7 +310,7 @@ def _by_value(asked: _Asked, values: Sequence[float], rows: Sequence[Floats]) ->
         names = (words.LOWER, words.HIGHER, words.EQUAL)
         label = _side(low, high, margin, names)
         found.append(ValueAnswer(value, mean, low, high, label))
-    return asked.answer(_overall([one.label for one in found]), values=tuple(found))
+    return asked.answer(_overall([one.label for one in found]), values=tuple(found), why=why)
 
 
 def _overall(labels: Sequence[str]) -> str:
@@ -340,4 +346,4 @@ def _same(one: Turned, other: Turned) -> bool:
 
 def _named(curve: Gathered, which: CurveFile) -> str:
     at = f" at {curve.along} {which.at:g}" if which.at is not None else ""
-    return f"{curve.arm}, {curve.path}{at}"
+    return curve.name + at

@@ -19,7 +19,7 @@ def sentence_of(answer: CurveAnswer, along: str, by: str) -> CurveAnswer:
 
 def _sentence(answer: CurveAnswer, key: str) -> str:
     if answer.label == words.NOT_ANSWERED:
-        return f"{_subject(answer)}: n/a, {answer.why}."
+        return f"{_subject(answer)} n/a: {answer.why}."
     if answer.label == words.IDENTICAL:
         return f"{answer.curve} and {answer.than} are identical: every score is the same."
     said = _widths(answer) if answer.kind == "sharper" else _values(answer, key)
@@ -27,19 +27,32 @@ def _sentence(answer: CurveAnswer, key: str) -> str:
 
 
 def _subject(answer: CurveAnswer) -> str:
-    how = {"sharper": "sharper than", "higher": "above", "matched": "above, matched,"}
+    how = {"sharper": "sharper than", "higher": "above", "matched": "above, where matched,"}
     return f"Is {answer.curve} {how[answer.kind]} {answer.than}?"
 
 
 def _widths(answer: CurveAnswer) -> str:
     told = difference_text(answer.difference, answer.low, answer.high)
-    numbers = f"width {told} {answer.unit}, margin {number(answer.margin)}"
+    numbers = f"difference of widths {told} in {answer.unit}, margin {number(answer.margin)}"
     if answer.label == words.INCONCLUSIVE:
-        return f"Whether {answer.curve} is sharper than {answer.than} is inconclusive: {numbers}"
+        asked = f"Whether {answer.curve} is sharper than {answer.than}"
+        return f"{asked} is inconclusive{_possible(answer)}: {numbers}"
     than = "" if answer.label == words.AS_SHARP else "than "
     label = "as sharp as" if answer.label == words.AS_SHARP else answer.label
     tail = " within the margin" if answer.label == words.AS_SHARP else ""
     return f"{answer.curve} is {label} {than}{answer.than}{tail}: {numbers}"
+
+
+def _possible(answer: CurveAnswer) -> str:
+    """What the interval still leaves open, where it rules something out."""
+    if answer.low is None and answer.high is None:
+        return ""
+    margin, may = answer.margin, ["as sharp"]
+    if answer.low is None or answer.low < -margin:
+        may.insert(0, "sharper")
+    if answer.high is None or answer.high > margin:
+        may.append("less sharp")
+    return f" (it may be {' or '.join(may)})" if len(may) < 3 else ""
 
 
 def _values(answer: CurveAnswer, key: str) -> str:

@@ -31,11 +31,14 @@ def curves_of(study: Study, plan: Plan) -> StudyCurves | None:
     from orchestrator.fractions import curves_asked
 
     asks = Asks(design.metric, design.level, design.low, design.high, design.confidence)
-    told = study.workload.metrics.get(design.metric)
+    told = {**study.workload.metrics, **study.workload.point_metrics}.get(design.metric)
     unit = told.unit if told is not None else ""
     gathered = gather(study, plan, curves_asked(study), design.metric)
-    curves = tuple(curve_of(one, asks, unit, design.paths[one.path].about) for one in gathered)
-    pending = _pending(gathered)
+    roles = {arm.name: arm.role for arm in design.arms}
+    curves = tuple(
+        curve_of(one, asks, unit, design.paths[one.path].about, roles[one.arm]) for one in gathered
+    )
+    pending = _pending(gathered, plan)
     answers = answers_of(design.questions, gathered, asks, unit, pending)
     answer, state = _answer(answers, pending)
     return StudyCurves(
@@ -52,16 +55,15 @@ def curves_of(study: Study, plan: Plan) -> StudyCurves | None:
     )
 
 
-def _pending(gathered: Sequence[Gathered]) -> str:
+def _pending(gathered: Sequence[Gathered], plan: Plan) -> str:
     """Nothing is answered before all that was planned is measured: how far it is, else empty."""
     first = next((one for one in gathered if one.waits), None)
     if first is None:
         return ""
-    known, asked = (sum(getattr(one, of) for one in gathered) for of in ("known", "points"))
+    known, asked = (sum(getattr(one, of) for one in plan.subjects) for of in ("known", "asked"))
     why = next(one.problem for one in first.values if one.waits)
     return (
-        f"no verdict yet: {known} of {counted(asked, 'point')} of the curves are measured "
-        f"({first.arm}, {first.path}: {why})"
+        f"no verdict yet: {known} of {counted(asked, 'point')} are measured ({first.name}: {why})"
     )
 
 

@@ -14,11 +14,10 @@ if TYPE_CHECKING:
 def curve_views(design: Fractions, curves: StudyCurves) -> tuple[CurveView, ...]:
     """Every curve with all its metrics: the study's own with its interval, those that come with a
     standard error over examples with a t interval from it, the others without."""
-    roles = {arm.name: arm.role for arm in design.arms}
     return tuple(
         CurveView(
             arm=one.arm,
-            role=roles[one.arm],
+            role=one.role,
             path=one.path,
             along=one.along,
             point=dict(design.paths[one.path].point),

@@ -9,8 +9,10 @@ It is all made again from the points; keeping it makes a second look at a finish
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -20,10 +22,12 @@ from orchestrator.evaluation.point_files import (
     curve_metrics,
     curves_csv,
 )
+from orchestrator.evaluation.points import point_hash
 from orchestrator.evaluation.store import PointStore
 from orchestrator.evaluation.tables import PointTable, point_table
-from orchestrator.fractions import curves_asked
+from orchestrator.fractions import CurveAsked, curves_asked
 from orchestrator.home import write_whole
+from orchestrator.identity import canonical_json
 from orchestrator.study_file import Fractions
 
 if TYPE_CHECKING:
@@ -98,15 +102,25 @@ def _keep_curves(
     curves = [curve for curve in curves_asked(study) if curve.arm == item.trial.arm]
     write_whole(folder / "points-of-curves.csv", curves_csv(curves, table), durable=False)
     assert isinstance(study.file.design, Fractions)
-    outcome = item.record.outcome.number if item.record.outcome else 0
-    # a model that was made again has rows of its own: those of the one before stay as they are
-    prefix = f"curve-{outcome}" if outcome else "curve"
-    series = {
-        f"{prefix}/{curve.path}/{metric}".replace("+", ":"): along_curve(curve, table, metric)
-        for curve in curves
-        for metric in curve_metrics(study.file.design)
-    }
+    measured_on = study.workload.measured_on(item.trial.config)
+    series = {}
+    for curve in curves:
+        name = series_name(table.subject, curve, measured_on)
+        for metric in curve_metrics(study.file.design):
+            key = f"curve/{curve.path}/{metric}/{name}".replace("+", ":")
+            series[key] = along_curve(curve, table, metric)
     return ModelFigures(table.subject, stamp, table.measured_at_s or 0.0, series=series)
+
+
+def series_name(subject: str, curve: CurveAsked, measured_on: Mapping[str, Any]) -> str:
+    """Six hexadecimal digits for the points of a curve on a model.
+
+    The rows of a trial are those of all studies that ask it, and one that was written stays: a
+    curve of other values, of the same path's name in another study, or of a model that was made
+    again must not go on in the rows of this one.
+    """
+    points = [[point_hash(point, measured_on) for point in points] for points in curve.points]
+    return hashlib.sha256(canonical_json([subject, points]).encode()).hexdigest()[:6]
 
 
 def _folder(study_folder: Path, identity: str) -> Path:

@@ -19,7 +19,10 @@ from workloads.contract import Estimate
 
 MOST_PATHS = 6
 """Columns of a table of means; more paths make another table."""
+MOST_NAMED = 4
+"""Incomplete curves that a line names."""
 PLACES = 2
+CROSSING = ("curve", "threshold", "width", "grid there", "first", "last")
 
 
 def curve_sections(
@@ -37,57 +40,64 @@ def curve_sections(
     lines = [f"{one.name}: {one.sentence}" for one in asked] or [curves.answer]
     parts = [] if brief else [_differences(one) for one in curves.answers if one.values]
     answers = Section("Answers", tuple(lines), tuple(parts))
+    if brief:  # the first leads the page already
+        answers = Section("Other answers", tuple(lines[1:]))
     means = [] if brief else list(_means(curves.curves))
     told = (_intro(curves), *_missing(curves.curves), *curves.notes)
-    return [
-        answers,
-        Section("Curves", told, (_crossings(curves, brief), *means), tuple(pictures.items())),
-    ]
+    tables = (*_crossings(curves, brief), *means)
+    shown = Section("Curves", told, tables, tuple(pictures.items()))
+    return [answers, shown] if answers.lines else [shown]
 
 
 def _intro(curves: StudyCurves) -> str:
     sure = level(curves.confidence)
-    first = curves.curves[0] if curves.curves else None
-    scored = ""
-    if first is not None and first.examples:
-        scored = f", {first.examples} examples in {first.clusters} clusters"
+    first = next((one for one in curves.curves if one.examples), None)
+    if first is None:
+        measured = any(point.mean is not None for one in curves.curves for point in one.points)
+        why = "has no scores by example: means alone, no intervals, thresholds or widths"
+        return f"{curves.metric} {why if measured else 'is not measured yet'}."
+    scored = f", {first.examples} examples in {first.clusters} clusters"
     return (
-        f"{curves.metric}{scored}. Threshold: where the nearest curve that goes one way first "
-        f"crosses {curves.level:g}; width: from {curves.low:g} to {curves.high:g}; between "
-        f"measured values it is a straight line. {sure} intervals over examples, each curve's its "
-        "own; those of the answers are simultaneous over the questions."
+        f"{curves.metric}{scored}. Threshold: where the isotonic fit, which is the curve nearest "
+        f"to the means that never turns back, joined by straight lines, reaches {curves.level:g}; "
+        f"width: from {curves.low:g} to {curves.high:g}. {sure} intervals over examples, each "
+        "curve's its own; those of the answers are simultaneous over the questions."
     )
 
 
 def _missing(curves: Sequence[Curve]) -> Iterator[str]:
+    """Curves that lack the same are told in one line."""
+    lacking: dict[str, list[str]] = {}
     for one in curves:
         if one.problems:
             more = f"; {len(one.problems) - 1} more" if len(one.problems) > 1 else ""
-            yield f"{one.name}: no threshold, it is incomplete: {one.problems[0]}{more}."
+            lacking.setdefault(one.problems[0] + more, []).append(one.name)
+    for problem, names in lacking.items():
+        others = f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else ""
+        yield f"Incomplete, so no threshold: {', '.join(names[:MOST_NAMED])}{others}: {problem}."
 
 
-def _crossings(curves: StudyCurves, brief: bool) -> ShownTable:
-    caption = f"Threshold at {curves.level:g}, width from {curves.low:g} to {curves.high:g}"
-    if brief:
-        short = tuple(
-            (one.name, crossing_text(one.threshold, one), width_text(one.width))
-            for one in curves.curves
-        )
-        return ShownTable(caption, ("curve", "threshold", "width"), short)
-    rows = tuple(
-        (
-            one.arm,
-            one.path,
-            crossing_text(one.threshold, one),
-            width_text(one.width),
-            number(one.threshold.step if one.threshold is not None else None),
-            _end(one.points[0]),
-            _end(one.points[-1]),
-        )
-        for one in curves.curves
+def _crossings(curves: StudyCurves, brief: bool) -> Iterator[ShownTable]:
+    """Controls apart and first: what the others are held against."""
+    caption = f"threshold at {curves.level:g}, width from {curves.low:g} to {curves.high:g}"
+    controls = [one for one in curves.curves if one.role == "control"]
+    others = [one for one in curves.curves if one.role != "control"]
+    for title, chosen in (("Controls", controls), ("Curves", others)):
+        if chosen:
+            head = CROSSING[:3] if brief else CROSSING
+            rows = tuple(_crossing_row(one)[: len(head)] for one in chosen)
+            yield ShownTable(f"{title}: {caption}", head, rows, frozenset({3, 4, 5}))
+
+
+def _crossing_row(one: Curve) -> tuple[str, ...]:
+    return (
+        one.name,
+        crossing_text(one.threshold, one),
+        width_text(one.width),
+        number(one.threshold.step if one.threshold is not None else None),
+        _end(one.points[0]),
+        _end(one.points[-1]),
     )
-    head = ("arm", "path", "threshold", "width", "grid there", "first", "last")
-    return ShownTable(caption, head, rows, frozenset({4, 5, 6}))
 
 
 def _end(point: CurvePoint) -> str:

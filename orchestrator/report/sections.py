@@ -86,12 +86,15 @@ def section_rich(section: Section) -> list[RenderableType]:
     parts: list[RenderableType] = [Text(section.title, style="bold")]
     parts += [Text(f"- {line}", style="dim") for line in section.lines]
     for shown in section.tables:
-        table = Table(
-            title=shown.caption, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False
-        )
+        # a line of its own: a table's title is folded to the width of the table
+        parts.append(Text(shown.caption, style="italic"))
+        table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
         for i, name in enumerate(shown.head):
             table.add_column(
-                name, justify="right" if i in shown.numbers else "left", overflow="fold"
+                name,
+                justify="right" if i in shown.numbers else "left",
+                overflow="fold",
+                min_width=max(map(len, name.split()), default=0),
             )
         for row in shown.rows[:MOST_SHOWN]:
             table.add_row(*map(Text, row))

@@ -55,15 +55,17 @@ def render_verdict(verdict: Verdict, findings: Findings | None = None) -> Group:
 
 
 def render_findings(findings: Findings) -> Group:
-    """The same of a study that states no rule: what it found, and the answer if it has one."""
+    """The same of a study that states no rule: the answer first if it has one, and what it
+    found."""
     from rich.console import Group
     from rich.padding import Padding
     from rich.text import Text
 
-    sections = finding_sections(findings, {}, brief=True)
-    parts = [part for one in sections for part in section_rich(one)]
+    parts: list[RenderableType] = []
     if findings.answer:
-        parts.append(Padding(Text(findings.answer, style="bold"), (1, 0, 0, 0)))
+        parts.append(Padding(Text(findings.answer, style="bold"), (0, 0, 1, 0)))
+    for section in finding_sections(findings, {}, brief=True):
+        parts += section_rich(section)
     return Group(*parts)
 
 

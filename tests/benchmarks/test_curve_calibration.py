@@ -1,4 +1,5 @@
-"""How often intervals of thresholds and of differences of widths hold the truth: the whole grid.
+"""How often intervals of thresholds and of differences of widths hold the truth, and how often a
+whole verdict finds a difference where there is none: the whole grid.
 
 ``pytest tests/benchmarks/test_curve_calibration.py -m bench -s`` prints every cell.
 """
@@ -7,11 +8,18 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
+from pydantic import TypeAdapter
 
+from orchestrator.curves.curve import HIGHER, LESS_SHARP, LOWER, MIXED, SHARPER
 from orchestrator.curves.ends import band
+from orchestrator.curves.estimating import Asks
+from orchestrator.curves.gathering import AtValue, Gathered
+from orchestrator.curves.questions import answers_of
 from orchestrator.curves.widths import width_ends
 from orchestrator.statistics import exact_proportion
-from tests.orchestrator.curves.simulated import GRID, Shape, grouped, inside
+from orchestrator.study_file import Question
+from tests.orchestrator.curves.simulated import GRID, Floats, Shape, grouped, inside
 
 SHAPES = {
     "usual": Shape(),
@@ -20,6 +28,7 @@ SHAPES = {
     "slow": Shape(center=0.3, scale=0.15, spread=2.0),
     "all or none": Shape(items=1),
     "apart": Shape(spread=6.0, shared=1.0),
+    "apart and early": Shape(center=0.4, spread=6.0, shared=1.0),
     "falls": Shape(center=0.62, scale=0.02, spread=0.3, bump=0.45),
     "at a value": Shape(center=0.75, scale=0.02, spread=0.01),
 }
@@ -31,9 +40,37 @@ PAIRS = (
     ("late", "late"),
     ("all or none", "all or none"),
     ("apart", "usual"),
+    ("apart", "steep"),
+    ("apart and early", "usual"),
     ("falls", "usual"),
 )
 STUDIES = 400
+VERDICTS = 200
+ASKS = Asks("overlap", 0.5, 0.1, 0.9, 0.95)
+DIFFERENT = (SHARPER, LESS_SHARP, HIGHER, LOWER, MIXED)
+QUESTIONS: dict[str, Question] = {
+    kind: TypeAdapter(Question).validate_python(
+        {
+            "kind": kind,
+            "curve": {"arm": "one", "path": "zeros"},
+            "than": {"arm": "other", "path": "zeros"},
+            "margin": 1e-9,
+            **({"by": "l2"} if kind == "matched" else {}),
+        }
+    )
+    for kind in ("sharper", "higher", "matched")
+}
+
+
+def measured(arm: str, scores: Floats, groups: NDArray[np.intp]) -> Gathered:
+    """A curve whose error falls from 1 to 0 as the fraction rises."""
+    values = tuple(
+        AtValue(float(at), 1, {"l2": 1 - float(at)}, (float(row.mean()),))
+        for at, row in zip(GRID, scores, strict=True)
+    )
+    units = tuple(f"u{i}" for i in range(len(groups)))
+    clusters = tuple(f"c{i}" for i in groups)
+    return Gathered(arm, "zeros", "fraction", values, scores, units, clusters, 1)
 
 
 def held(covered: int) -> None:
@@ -57,7 +94,7 @@ def test_thresholds(name: str, clusters: int, unequal: bool) -> None:
 
 
 @pytest.mark.parametrize(("one", "other"), PAIRS)
-@pytest.mark.parametrize(("clusters", "unequal"), [(24, False), (32, True), (64, False)])
+@pytest.mark.parametrize(("clusters", "unequal"), [(32, False), (32, True), (64, False)])
 def test_differences_of_widths(one: str, other: str, clusters: int, unequal: bool) -> None:
     first, second, groups = SHAPES[one], SHAPES[other], grouped(clusters, unequal)
     rng, truth = np.random.default_rng(4), first.width() - second.width()
@@ -68,3 +105,19 @@ def test_differences_of_widths(one: str, other: str, clusters: int, unequal: boo
         covered += found.still or inside(found.low, truth, found.high)
     print(f"width, {one} less {other}, {clusters} clusters: {covered / STUDIES:.3f}")
     held(covered)
+
+
+@pytest.mark.parametrize("name", ["usual", "slow", "all or none", "apart"])
+@pytest.mark.parametrize(("clusters", "unequal"), [(32, True), (64, False)])
+def test_verdicts_on_curves_that_are_the_same(name: str, clusters: int, unequal: bool) -> None:
+    """One question of each kind, with next to no margin: any difference that is found is wrong."""
+    shape, groups = SHAPES[name], grouped(clusters, unequal)
+    rng, wrong = np.random.default_rng(5), 0
+    for _ in range(VERDICTS):
+        pair = [measured(arm, shape.draw(groups, rng), groups) for arm in ("one", "other")]
+        answers = answers_of(QUESTIONS, pair, ASKS)
+        wrong += any(answer.label in DIFFERENT for answer in answers)
+    print(f"verdict, {name}, {clusters} clusters: {wrong / VERDICTS:.3f} wrong")
+    share = exact_proportion(wrong, VERDICTS, 0.95).low
+    assert share is not None
+    assert share <= 0.05

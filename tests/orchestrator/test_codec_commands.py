@@ -119,6 +119,13 @@ def test_damage_is_told_with_an_exit_code_and_can_be_filled(tmp_path: Path, enco
     assert "damaged and filled: matrix, 1 block" in filled.stderr
 
 
+def test_padding_is_told_with_what_needs_none(tmp_path: Path, model: Path) -> None:
+    done = orrery("encode", model, "--out", tmp_path / "h")
+    assert "stands for zeros: hadamard pads rows to a power of two" in done.stderr
+    done = orrery("encode", model, "--out", tmp_path / "d", "--transform", "dct")
+    assert "zeros" not in done.output
+
+
 def test_a_folder_in_place_needs_force(tmp_path: Path, model: Path, encoded: Path) -> None:
     assert "--force" in refused("encode", model, "--out", encoded)
     done = orrery("encode", model, "--out", encoded, "--transform", "dct", "--force")

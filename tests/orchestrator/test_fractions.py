@@ -134,6 +134,9 @@ def test_a_fraction_out_of_range_is_refused_by_the_workload_before_the_run(home:
         (lambda d: d["questions"]["higher"].update(margin=0), "margin"),
         (lambda d: d["questions"]["higher"].update(kind="taller"), "'sharper', 'higher', 'match"),
         (lambda d: d["paths"]["noise"].update(values=[0.3]), "no value in common"),
+        (lambda d: d.update(metric="overlp"), "Did you mean 'overlap'"),
+        (lambda d: d.update(metric="error_l2"), "intervals take scores by example"),
+        (lambda d: d["questions"]["matched"].update(by="eror_l2"), "Did you mean 'error_l2'"),
     ],
 )
 def test_what_means_nothing_is_refused_when_it_is_read(
@@ -208,7 +211,7 @@ def test_a_plan_tells_curves_paths_and_questions(home: Home) -> None:
     lines = summary_lines(study, plan)
     assert "  path zeros: fill=zero; fraction 0.2 to 1 (5 values)" in lines
     assert any(line.endswith("2 draws where something is random; of steep") for line in lines)
-    asked = "does zeros of steep rise more sharply than zeros of flat? (margin 0.05)"
+    asked = "does steep/zeros rise more sharply than flat/zeros? (margin 0.05)"
     assert f"  asks sharper: {asked}" in lines
 
 
@@ -245,4 +248,4 @@ def test_the_documented_study_is_one(home: Home) -> None:
     text = (ROOT / "docs" / "files.md").read_text(encoding="utf-8")
     (block,) = (b for b in re.findall(r"```yaml\n(.*?)```", text, re.DOTALL) if "fractions" in b)
     study = Study.load(yaml.safe_load(block), home=home.root)
-    assert study.plan().notes == ("4 curves of top10_overlap: 3 paths on 2 arms",)
+    assert study.plan().notes[0] == "4 curves of top10_overlap: 3 paths on 2 arms"

@@ -59,9 +59,15 @@ class Asked:
         return self.fraction < 1 or (self.damaged and self.checksums)
 
     @property
+    def anchored(self) -> bool:
+        """Whether a fill, should one be needed, is made of an anchor. Zero times an anchor is the
+        fill zero."""
+        return self.fill in ("guided", "matched") and self.scale > 0
+
+    @property
     def guided(self) -> bool:
-        """Whether the fill needs an anchor. Zero times an anchor is the fill zero."""
-        return self.incomplete and self.fill in ("guided", "matched") and self.scale > 0
+        """Whether a fill is needed, and an anchor for it."""
+        return self.incomplete and self.anchored
 
     @property
     def random(self) -> bool:

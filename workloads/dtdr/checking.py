@@ -9,6 +9,7 @@ from pathlib import Path
 from workloads.datasets import check_task
 from workloads.datasets.content_hash import hash_file_cached
 from workloads.datasets.sources import resolve_data
+from workloads.dtdr.byte_tokens import ByteTokenizer, reads_bytes
 from workloads.dtdr.config import DtdrConfig
 from workloads.dtdr.files.index import is_encoded, read_index
 from workloads.errors import InputError
@@ -52,7 +53,13 @@ def check_config(config: DtdrConfig) -> None:
             f"model {config.model} is a {model.architecture}; valid: a causal language model "
             "(…ForCausalLM), whose next token can be asked for"
         )
-    check_tokenizer(model.ref)
+    if model.config.get("rescale_every"):
+        raise InputError(
+            f"model {config.model} changes its own weights as it reads (rescale_every); set that "
+            "to 0 in its config.json, which changes nothing in what it predicts"
+        )
+    if not reads_bytes(model.ref):
+        check_tokenizer(model.ref)
     check_task("continuation", config.data)
     _check_lengths(config, model)
     _check_texts(config, model)
@@ -82,7 +89,9 @@ def _check_texts(config: DtdrConfig, model: ModelDescription) -> None:
     if model.ref.path is None or resolve_data(config.data).kind == "hub":
         return
     tokenizer = model.ref.path / "tokenizer.json"
-    if tokenizer.is_file():
+    if reads_bytes(model.ref):
+        load_prompts(config, ByteTokenizer())
+    elif tokenizer.is_file():
         load_prompts(config, FileTokenizer(tokenizer.read_text(encoding="utf-8")))
 
 

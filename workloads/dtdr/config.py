@@ -25,7 +25,8 @@ class DtdrConfig(WorkloadConfig):
     """What a guided fill takes its values from: another model (a folder, a hub name), an encoded
     folder, a .pkl file. None: this model's own encoding, damaged at `anchor_rate`."""
     anchor_rate: float = Field(1e-4, ge=0, le=1)
-    """Of an anchor that is this model: the share of its codes that is damaged."""
+    """Of an anchor that is this model: the share of its codes that is damaged. It is then nearly
+    the model itself: a few dozen codes in half a million."""
     anchor_seed: int = Field(0, ge=0)
 
     prompts: Annotated[int, Observed()] = Field(64, ge=2)

@@ -36,7 +36,8 @@ def gaussian(shape: tuple[int, int], draw: int, name: str, device: torch.device)
 
 
 def spread(values: Tensor) -> float:
-    """Standard deviation (of all there are, not of a sample); 1 where it is 0 or there are none."""
+    """Standard deviation of all there are, not of a sample (numpy's `std` as it comes); 1 where it
+    is 0 or there are none."""
     if values.numel() == 0:
         return 1.0
     return float(values.float().std(correction=0)) or 1.0
@@ -53,6 +54,29 @@ def kept_spread(kept_or_zero: Iterable[Tensor], count: int) -> float:
     for piece in kept_or_zero:
         total += float(piece.sum(dim=-1).double().sum())
         square += float(torch.linalg.vector_norm(piece, dim=-1).double().square().sum())
+    return _deviation(total, square, count)
+
+
+def column_moments(pieces: Iterable[Tensor]) -> Tensor:
+    """``[2, columns]`` float64: of each column and all before it the sum, and the sum of squares.
+
+    Args:
+        pieces: ``[rows, columns]`` float32, some rows at a time: each sum is of so few.
+    """
+    moments = [
+        torch.stack([piece.sum(0).double(), torch.linalg.vector_norm(piece, dim=0).double() ** 2])
+        for piece in pieces
+    ]
+    return torch.stack(moments).sum(0).cumsum(1)
+
+
+def leading_spread(moments: Tensor, columns: int, rows: int) -> float:
+    """As `spread`, of the first so many columns, from their `column_moments`."""
+    total, square = moments[:, columns - 1].tolist()
+    return _deviation(total, square, columns * rows)
+
+
+def _deviation(total: float, square: float, count: int) -> float:
     if count == 0 or square == 0:
         return 1.0
     variance = square / count - (total / count) ** 2

@@ -13,8 +13,15 @@ from workloads.dtdr.codec.recipe import Transform
 from workloads.dtdr.codec.tensors import EncodedTensor
 from workloads.dtdr.codec.tiles import tile_rows, tiles
 from workloads.dtdr.codec.transforms import restored
-from workloads.dtdr.columns import PartialSum
-from workloads.dtdr.fills import SPREAD_BLOCKS, block_spread, kept_spread, matching, spread
+from workloads.dtdr.columns import FEW_COLUMNS, PartialSum
+from workloads.dtdr.fills import (
+    SPREAD_BLOCKS,
+    block_spread,
+    column_moments,
+    kept_spread,
+    leading_spread,
+    matching,
+)
 from workloads.dtdr.keeping import kept, kept_rows, ranks
 from workloads.dtdr.rebuilding import coefficient_fill, rebuilt, row_fill
 from workloads.dtdr.sources import Sources, device_of
@@ -65,7 +72,7 @@ class LiveTensor:
             self._write(lambda tile: anew[tile])
         elif asked.fraction == 1 or asked.domain == "rows":
             self._move_rows(asked)
-        elif asked.domain == "leading" and self._transform != "none":
+        elif asked.domain == "leading" and self._adding_is_cheaper(asked):
             self._sum_up(asked)
         else:
             self._mix(asked)
@@ -131,65 +138,90 @@ class LiveTensor:
             self._deviations[count] = block_spread(self._encoded, first, range(count))
         return self._deviations[count]
 
+    def _adding_is_cheaper(self, asked: Asked) -> bool:
+        """Whether to add what changes to the sums that there are, or to transform all anew. A fill
+        needs a second sum: both are cheaper than one Walsh–Hadamard transform never, and than one
+        DCT only while few columns are kept."""
+        if self._transform == "none":
+            return False
+        if asked.fill != "random" and not asked.guided:
+            return True
+        few = kept(self._encoded.columns, asked.fraction) <= FEW_COLUMNS
+        return few and self._transform != "hadamard"
+
     def _mix(self, asked: Asked) -> None:
         """Coefficients and fill in one inverse transform, by tiles that stay in the cache."""
-        encoded, memory, name = self._encoded, self._sources.memory, self._encoded.name
-        coefficients = memory.tensor(("coefficients", name), encoded.coefficients)
-        draw = asked.draw if asked.domain == "random" else None
-        places = memory.tensor(
-            ("ranks", name, asked.domain, draw),
-            lambda: ranks(coefficients, asked.domain, asked.draw, name),
-        )
+        encoded, name = self._encoded, self._encoded.name
+        coefficients = self._coefficients()
         count = kept(encoded.columns, asked.fraction)
-
-        def known(tile: slice) -> Tensor:
-            return torch.where(places[tile] < count, coefficients[tile], 0.0)
-
         values, alike = coefficient_fill(encoded, asked, self._sources)
-        factor = asked.scale
+        if asked.domain == "leading":
+            factor = self._leading_factor(asked, count, values, alike)
+
+            def mixed(tile: slice) -> Tensor:
+                rows = coefficients[tile].clone()
+                if values is None:
+                    rows[:, count:] = 0
+                else:
+                    torch.mul(values[tile, count:], factor, out=rows[:, count:])
+                return rows
+        else:
+            draw = asked.draw if asked.domain == "random" else None
+            places = self._sources.memory.tensor(
+                ("ranks", name, asked.domain, draw),
+                lambda: ranks(coefficients, asked.domain, asked.draw, name),
+            )
+
+            def known(tile: slice) -> Tensor:
+                return torch.where(places[tile] < count, coefficients[tile], 0.0)
+
+            factor = asked.scale
+            if values is not None and alike is not None:
+                absent = [torch.where(places < count, 0.0, numbers) for numbers in (values, alike)]
+                factor = matching(absent[0], absent[1], asked.scale)
+            elif asked.fill == "random":
+                factor = kept_spread(map(known, self._tiles()), count * encoded.rows)
+
+            def mixed(tile: slice) -> Tensor:
+                if values is None:
+                    return known(tile)
+                return torch.where(places[tile] < count, coefficients[tile], values[tile] * factor)
+
+        self._write(
+            lambda tile: restored(mixed(tile), self._transform, encoded.length, in_place=True)
+        )
+
+    def _leading_factor(
+        self, asked: Asked, count: int, values: Tensor | None, alike: Tensor | None
+    ) -> float:
+        """What the fill behind the first `count` columns is multiplied by."""
         if values is not None and alike is not None:
-            absent = [torch.where(places < count, 0.0, numbers) for numbers in (values, alike)]
-            factor = matching(absent[0], absent[1], asked.scale)
-        elif asked.fill == "random":
-            factor = kept_spread(map(known, self._tiles()), count * encoded.rows)
+            return matching(values[:, count:], alike[:, count:], asked.scale)
+        if asked.fill != "random":
+            return asked.scale
+        moments = self._sources.memory.tensor(
+            ("moments", self._encoded.name),
+            lambda: column_moments(self._coefficients()[tile] for tile in self._tiles()),
+        )
+        return leading_spread(moments, count, self._encoded.rows)
 
-        def mixed(tile: slice) -> Tensor:
-            if values is None:
-                return known(tile)
-            return torch.where(places[tile] < count, coefficients[tile], values[tile] * factor)
-
-        self._write(lambda tile: restored(mixed(tile), self._transform, encoded.length))
+    def _coefficients(self) -> Tensor:
+        encoded = self._encoded
+        return self._sources.memory.tensor(("coefficients", encoded.name), encoded.coefficients)
 
     def _sum_up(self, asked: Asked) -> None:
         """The kept coefficients' part of the rows, which all fills share, and the fill's part."""
-        encoded = self._encoded
-        edge = kept(encoded.columns, asked.fraction)
-        known = self._sum("known", False, encoded.coefficients)
-        rows = known.at(edge)
-        fill, factor = None, asked.scale
-        if edge < encoded.columns and asked.fill == "random":
-            fill, factor = self._noise(asked), spread(known.source[:, :edge])
-        elif edge < encoded.columns and asked.guided:
-            order = asked.draw if asked.shuffled else None
-            fill = anchor = self._sum(
-                ("anchor", order), True, lambda: self._sources.anchor_coefficients(encoded, asked)
-            )
-            if asked.fill == "matched":
-                fill = self._noise(asked)
-                factor = matching(fill.source[:, edge:], anchor.source[:, edge:], asked.scale)
-        if fill is None:
+        edge = kept(self._encoded.columns, asked.fraction)
+        rows = self._sum("known", False, self._coefficients).at(edge)
+        values, alike = coefficient_fill(self._encoded, asked, self._sources)
+        if values is None:
             self._write(lambda tile: rows[tile])
-        else:
-            filled = fill.at(edge)
-            self._write(lambda tile: torch.add(rows[tile], filled[tile], alpha=factor))
-
-    def _noise(self, asked: Asked) -> PartialSum:
-        encoded = self._encoded
-        return self._sum(
-            ("noise", asked.draw),
-            True,
-            lambda: self._sources.noise(encoded, asked, encoded.columns),
-        )
+            return
+        factor = self._leading_factor(asked, edge, values, alike)
+        order = asked.draw if asked.shuffled else None
+        what = ("anchor", order) if asked.fill == "guided" else ("noise", asked.draw)
+        filled = self._sum(what, True, lambda: values).at(edge)
+        self._write(lambda tile: torch.add(rows[tile], filled[tile], alpha=factor))
 
     def _sum(self, what: Hashable, behind: bool, source: Callable[[], Tensor]) -> PartialSum:
         def make() -> PartialSum:

@@ -24,12 +24,17 @@ def root_mean_square(coefficients: Tensor) -> float:
 
 
 def coefficient_noise(
-    encoded: EncodedTensor, noise: float, draw: int, coefficients: Tensor | None = None
+    encoded: EncodedTensor,
+    noise: float,
+    draw: int,
+    coefficients: Tensor | None = None,
+    known_rows: Tensor | None = None,
 ) -> Tensor:
     """Noise to be added to the coefficients of a tensor, float32 [rows, padded].
 
     Its standard deviation is `noise` times the root mean square of the tensor's own coefficients
-    (given as `coefficients` where they are at hand). Each number depends on `draw`, the tensor's
+    (given as `coefficients` where they are at hand), of `known_rows` [rows] bool alone where others
+    are damaged and may be of any size. Each number depends on `draw`, the tensor's
     name and the place alone, and is proportional to `noise`; the same on every device.
     """
     import torch
@@ -37,4 +42,5 @@ def coefficient_noise(
     own = encoded.coefficients() if coefficients is None else coefficients
     stream = generator(draw, f"dtdr/noise/{encoded.name}")
     normal = torch.randn(own.shape, generator=stream).to(own.device)
-    return normal.mul_(noise * root_mean_square(own))
+    size = root_mean_square(own if known_rows is None else own[known_rows])
+    return normal.mul_(noise * size)

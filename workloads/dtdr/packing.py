@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from workloads.dtdr.anchors import Anchor
+from workloads.dtdr.byte_tokens import tokenizer_of
 from workloads.dtdr.codec.recipe import Recipe
 from workloads.dtdr.codec.tensors import EncodedTensor
 from workloads.dtdr.config import DtdrConfig
@@ -22,7 +23,7 @@ from workloads.dtdr.skeleton import blank_model
 from workloads.dtdr.subject import DtdrSubject
 from workloads.dtdr.texts import Prompts, load_prompts
 from workloads.dtdr.trial import DTYPES, encoding_in
-from workloads.models import ModelRef, load_tokenizer
+from workloads.models import ModelRef
 
 
 def packed_subject(config: DtdrConfig, checkpoint: Path | None) -> dict[str, Any]:
@@ -74,12 +75,12 @@ def _packed_anchor(given: str, encoded: Mapping[str, EncodedTensor]) -> dict[str
 
 
 def _tokenizer_of(files: Mapping[str, bytes]) -> Any:
-    """The tokenizer among a model's files."""
+    """The tokenizer among a model's files, or bytes where its configuration says so."""
     with tempfile.TemporaryDirectory(prefix="orrery-tokenizer-") as folder:
         for name, content in files.items():
             (Path(folder) / name).write_bytes(content)
         # As a model's reference, which is not looked for weights.
-        return load_tokenizer(ModelRef("the model", "local", "", path=Path(folder)))
+        return tokenizer_of(ModelRef("the model", "local", "", path=Path(folder)))
 
 
 def _packed(tensors: Mapping[str, EncodedTensor]) -> dict[str, Any]:

@@ -18,19 +18,23 @@ from workloads.dtdr.noise import coefficient_noise
 from workloads.dtdr.sources import Sources, device_of
 
 
-def rebuilt(encoded: EncodedTensor, asked: Asked, sources: Sources) -> Tensor:
+def rebuilt(
+    encoded: EncodedTensor, asked: Asked, sources: Sources, lost: Collection[int] = ()
+) -> Tensor:
     """The tensor in its own shape and dtype; a plain one as it lies there, not copied.
 
     First its bytes are damaged, then its coefficients get noise, then the share that is not kept is
-    filled. Kept row blocks have the bits of the full decode.
+    filled, and so are the blocks of rows that are `lost` already. Kept row blocks have the bits of
+    the full decode.
     """
     if encoded.plain:
         return encoded.decoded()
-    known, missing = encoded, frozenset[int]()
+    known, missing = encoded, frozenset(lost)
     if asked.damaged:
         assert asked.damage is not None
-        found = damaged(encoded, asked.damage, asked.rate, asked.draw, asked.checksums)
-        known, missing = found.encoded, frozenset(found.missing_blocks)
+        stated = sources.checksums(encoded) if asked.checksums else None
+        found = damaged(encoded, asked.damage, asked.rate, asked.draw, asked.checksums, stated)
+        known, missing = found.encoded, missing | frozenset(found.missing_blocks)
     if asked.domain == "rows" or (asked.fraction == 1 and not missing):
         weights = _rows(encoded, known, asked, sources, missing)
     else:
@@ -45,7 +49,7 @@ def coefficient_fill(
     scaled, and those whose norm they are to match. None where there are none."""
     if asked.fill == "random":
         return sources.noise(encoded, asked, encoded.columns), None
-    if not asked.guided:
+    if not asked.anchored:
         return None, None
     anchor = sources.anchor_coefficients(encoded, asked)
     if asked.fill == "guided":
@@ -64,7 +68,7 @@ def row_fill(
     """
     if asked.fill == "random":
         return sources.noise(encoded, asked, encoded.length)[gone] * deviation
-    if not asked.guided:
+    if not asked.anchored:
         return torch.zeros((), device=device_of(encoded))
     anchor = sources.anchor_weights(encoded, asked)[gone]
     if asked.fill == "guided":
@@ -81,7 +85,9 @@ def _rows(
     missing: Collection[int],
 ) -> Tensor:
     if asked.noise > 0:
-        weights = restored(_known_coefficients(known, asked), _transform(known), known.length)
+        weights = restored(
+            _known_coefficients(known, asked, missing), _transform(known), known.length
+        )
         weights = weights.to(known.dtype)
     else:
         weights = known.decoded().view(known.rows, known.length)
@@ -103,7 +109,7 @@ def _coefficients(
     sources: Sources,
     missing: Collection[int],
 ) -> Tensor:
-    coefficients = _known_coefficients(known, asked)
+    coefficients = _known_coefficients(known, asked, missing)
     places = ranks(coefficients, asked.domain, asked.draw, known.name)
     is_kept = places < kept(known.columns, asked.fraction)
     slices = known.block_slices()
@@ -122,11 +128,16 @@ def _coefficients(
     return restored(target, _transform(known), known.length)
 
 
-def _known_coefficients(known: EncodedTensor, asked: Asked) -> Tensor:
+def _known_coefficients(known: EncodedTensor, asked: Asked, missing: Collection[int]) -> Tensor:
     coefficients = known.coefficients()
-    if asked.noise > 0:
-        return coefficients + coefficient_noise(known, asked.noise, asked.draw, coefficients)
-    return coefficients
+    if asked.noise == 0:
+        return coefficients
+    rows = None
+    if missing:
+        rows = torch.ones(known.rows, dtype=torch.bool, device=coefficients.device)
+        for block in missing:
+            rows[known.block_slices()[block]] = False
+    return coefficients + coefficient_noise(known, asked.noise, asked.draw, coefficients, rows)
 
 
 def _transform(encoded: EncodedTensor) -> Transform:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING
+from collections.abc import Collection, Iterator, Mapping
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Final
 
 import torch
 from torch import Tensor
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from workloads.dtdr.codec.tensors import EncodedTensor
     from workloads.dtdr.files.encoding import EncodedModel
 
+NOTHING_LOST: Final[Mapping[str, Collection[int]]] = MappingProxyType({})
 MEMORY_BYTES = 4 << 30
 """What noise, anchors and sums of a path may take up beside the model and its full decode."""
 
@@ -34,13 +36,16 @@ class Reconstruction:
         self._sources = Sources(anchor, Memory(0))
         self._dtype = dtype
 
-    def tensors(self, asked: Asked) -> Iterator[tuple[str, Tensor]]:
+    def tensors(
+        self, asked: Asked, lost: Mapping[str, Collection[int]] = NOTHING_LOST
+    ) -> Iterator[tuple[str, Tensor]]:
         """Names and tensors in the shape of the model's own, one at a time; tied ones once. What is
-        not of floats keeps its dtype. Raises `InputError` where the fill needs an anchor and there
-        is none, or one that does not fit."""
-        self._sources.check(asked)
+        not of floats keeps its dtype. `lost`: by name the blocks of rows that are missing already,
+        and filled. Raises `InputError` where the fill needs an anchor and there is none, or one
+        that does not fit."""
+        self._sources.check(asked, lost=bool(lost))
         return (
-            (name, self._cast(rebuilt(tensor, asked, self._sources)))
+            (name, self._cast(rebuilt(tensor, asked, self._sources, lost.get(name, ()))))
             for name, tensor in self._encoded.items()
         )
 

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from workloads.dtdr.asking import Asked
+from workloads.dtdr.files.checksums import block_checksums
 from workloads.dtdr.fills import gaussian
 from workloads.errors import InputError
 
@@ -58,13 +59,22 @@ class Sources:
         self._anchor = anchor
         self.memory = memory
 
-    def check(self, asked: Asked) -> None:
-        """Raises `InputError` where there is no anchor and the fill needs one."""
-        if asked.guided and self._anchor is None:
+    def check(self, asked: Asked, lost: bool = False) -> None:
+        """Raises `InputError` where a fill is needed (also by what is `lost`) and it needs an
+        anchor, and there is none."""
+        if asked.anchored and (asked.incomplete or lost) and self._anchor is None:
             raise InputError(
                 f"fill: {asked.fill} takes its values from an anchor and there is none; "
                 "give an anchor, or the fill zero or random"
             )
+
+    def checksums(self, encoded: EncodedTensor) -> tuple[int, ...]:
+        """CRC-32 of each block of rows, before damage."""
+        return self.memory.get(
+            ("checksums", encoded.name),
+            lambda: block_checksums(encoded),
+            lambda made: 4 * len(made),
+        )
 
     def noise(self, encoded: EncodedTensor, asked: Asked, width: int) -> Tensor:
         """Standard normal noise ``[rows, width]`` float32, of the draw."""
@@ -93,7 +103,7 @@ class Sources:
         )
 
     def _asked_anchor(self, asked: Asked) -> Anchor:
-        self.check(asked)
+        self.check(asked, lost=True)
         assert self._anchor is not None
         return self._anchor.shuffled(asked.draw) if asked.shuffled else self._anchor
 

@@ -9,13 +9,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from workloads.contract import Result, Scores, TrialContext
+from workloads.dtdr.byte_tokens import tokenizer_of
 from workloads.dtdr.config import DtdrConfig
 from workloads.dtdr.files.source import SourceModel
 from workloads.dtdr.measuring import Predictions, Reference, predictions
 from workloads.dtdr.skeleton import weights_by_name
 from workloads.dtdr.texts import Prompts, load_prompts
 from workloads.errors import DivergedError, InputError
-from workloads.models import load_model, load_tokenizer, resolve_model
+from workloads.models import load_model, resolve_model
 from workloads.training.acceleration import accelerated
 from workloads.training.process import deterministic_process
 
@@ -40,7 +41,7 @@ def run_trial(config: DtdrConfig, context: TrialContext) -> Result:
     with deterministic_process(config.threads), accelerated("fp32") as accelerator:
         encoded, seconds = _encoded(config, context)
         ref = resolve_model(config.model)
-        prompts = load_prompts(config, load_tokenizer(ref))
+        prompts = load_prompts(config, tokenizer_of(ref))
         model = load_model(ref, dtype=DTYPES[config.precision]).requires_grad_(False)
         model.to(accelerator.device)
         original = _predictions(config, model, prompts, "the original")

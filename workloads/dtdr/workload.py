@@ -49,6 +49,30 @@ METRICS: Mapping[str, Metric] = {
     "encode_s": Metric("Time to encode", "s", reproducible=False, higher_is_better=False),
 }
 
+_TO_FULL = "to the full decode of the same encoding, mean over prompts"
+POINT_METRICS: Mapping[str, Metric] = {
+    "top10_overlap": Metric(
+        f"Share of the ten likeliest tokens in common {_TO_FULL}", higher_is_better=True
+    ),
+    "top1_agreement": Metric(
+        f"Share of prompts with the same likeliest token {_TO_FULL}", higher_is_better=True
+    ),
+    "cosine": Metric(f"Cosine of logits {_TO_FULL}", higher_is_better=True),
+    "centred_cosine": Metric(f"Cosine of logits less their mean {_TO_FULL}", higher_is_better=True),
+    "kl": Metric(f"Kullback–Leibler divergence {_TO_FULL}", "nats", higher_is_better=False),
+    "nll": Metric("Of held-out text", "nats", higher_is_better=False),
+    "perplexity": Metric("Of held-out text", higher_is_better=False),
+    "perplexity_ratio": Metric("Perplexity over that of the full decode", higher_is_better=False),
+    "finite": Metric("Share of logits that are finite", higher_is_better=True),
+    "relative_l2": Metric(
+        "Error of the weights over the norm of the full decode's, compressed tensors",
+        higher_is_better=False,
+    ),
+    "text_perplexity": Metric("Of its own text under the full decode", higher_is_better=False),
+    "distinct_1": Metric("Different tokens over all of its own text", higher_is_better=True),
+    "distinct_2": Metric("Different pairs of tokens over all of its own text"),
+}
+
 
 class Dtdr(Workload[DtdrConfig]):
     """What a causal language model still does where only part of its encoding is known.
@@ -62,6 +86,7 @@ class Dtdr(Workload[DtdrConfig]):
     reusable: ClassVar[bool] = True
     Config: ClassVar[type[DtdrConfig]] = DtdrConfig
     metrics: ClassVar[Mapping[str, Metric]] = METRICS
+    point_metrics: ClassVar[Mapping[str, Metric]] = POINT_METRICS
     sources: ClassVar[tuple[str, ...]] = (
         "workloads.dtdr",
         "workloads.evaluation",

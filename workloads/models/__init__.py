@@ -2,7 +2,7 @@
 
 from workloads.models.description import ModelDescription, describe
 from workloads.models.inputs import input_fingerprint, pinned_input
-from workloads.models.loading import check_tokenizer, load_model, load_tokenizer
+from workloads.models.loading import check_tokenizer, has_tokenizer, load_model, load_tokenizer
 from workloads.models.reference import ModelRef, resolve_model
 
 __all__ = [
@@ -10,6 +10,7 @@ __all__ = [
     "ModelRef",
     "check_tokenizer",
     "describe",
+    "has_tokenizer",
     "input_fingerprint",
     "load_model",
     "load_tokenizer",

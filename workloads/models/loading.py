@@ -77,7 +77,7 @@ def load_tokenizer(ref: ModelRef | str) -> PreTrainedTokenizerBase:
 
 def check_tokenizer(ref: ModelRef) -> None:
     """Refuses (`InputError`) a model folder without a tokenizer. Loads nothing."""
-    if ref.path is not None and not _has_tokenizer(ref):
+    if ref.path is not None and not has_tokenizer(ref):
         raise InputError(f"{ref.path} has no tokenizer; {_ADVICE}")
 
 
@@ -100,7 +100,8 @@ def _where(ref: ModelRef) -> dict[str, Any]:
     return {"revision": ref.revision}
 
 
-def _has_tokenizer(ref: ModelRef) -> bool:
+def has_tokenizer(ref: ModelRef) -> bool:
+    """Whether a model's folder has a tokenizer's file."""
     assert ref.path is not None
     names = ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt", "spiece.model")
     return any((ref.path / name).is_file() for name in names)

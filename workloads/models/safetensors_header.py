@@ -43,7 +43,7 @@ def read_header(path: Path) -> dict[str, TensorInfo]:
         if size < whole:
             raise ValueError(f"it is cut off: {size} of {whole} bytes")
         return infos
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise InputError(
             f"{path} is not a readable safetensors file ({error}); copy or convert it again"
         ) from error
@@ -64,5 +64,8 @@ def parse_header(entries: Mapping[str, Mapping[str, object]]) -> dict[str, Tenso
         shape = entry["shape"]
         if not isinstance(shape, list):
             raise ValueError(f"tensor {name} has no shape")
-        infos[name] = TensorInfo(str(entry["dtype"]), tuple(int(size) for size in shape))
+        sizes = tuple(int(size) for size in shape)
+        if any(size < 0 for size in sizes):
+            raise ValueError(f"tensor {name} has the shape {list(sizes)}")
+        infos[name] = TensorInfo(str(entry["dtype"]), sizes)
     return infos

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from orchestrator.curves import CurveAnswer
 from orchestrator.curves.estimating import Asks, curve_of
 from orchestrator.curves.gathering import AtValue, Gathered
 from orchestrator.curves.questions import answers_of
+from orchestrator.curves.widths import width_ends
 from orchestrator.curves.words import crossing_text, width_text
 from orchestrator.study_file import Question
 from tests.orchestrator.curves.simulated import GRID, Shape, grouped
@@ -44,8 +46,6 @@ def measured(arm: str, scores: Floats, values: Floats = GRID, **more: Any) -> Ga
         "units": names,
         "clusters": tuple(f"c{i}" for i in CLUSTERS[: scores.shape[1]]),
         "models": 1,
-        "points": len(at),
-        "known": len(at),
     }
     return Gathered(arm, "zeros", **(usual | more))
 
@@ -82,7 +82,9 @@ def test_a_narrow_rise_is_sharper_than_a_wide_one_and_not_the_other_way(
     assert answer.difference is not None
     assert answer.high is not None
     assert answer.difference < answer.high < -0.02
-    assert answer.sentence.startswith("steep, zeros is sharper than wide, zeros: width -0.")
+    assert answer.sentence.startswith(
+        "steep/zeros is sharper than wide/zeros: difference of widths -0."
+    )
     assert ask("sharper", wide, steep).label == "less sharp"
 
 
@@ -91,7 +93,19 @@ def test_rises_of_one_kind_are_as_sharp_within_a_wide_margin_and_unsure_within_a
 ) -> None:
     one, other = drawn("one"), drawn("other")
     assert ask("sharper", one, other, margin=0.2).label == "as sharp within the margin"
-    assert ask("sharper", one, other, margin=0.001).label == "inconclusive"
+    unsure = ask("sharper", one, other, margin=0.001)
+    assert unsure.label == "inconclusive"
+    assert unsure.sentence.startswith(
+        "Whether one/zeros is sharper than other/zeros is inconclusive: difference of widths"
+    )
+    assert unsure.low is not None
+    assert unsure.high is not None
+    margin = (unsure.high - unsure.low) / 2
+    half_sure = ask("sharper", one, other, margin=margin)
+    if unsure.low + unsure.high > 0:
+        assert "(it may be as sharp or less sharp)" in half_sure.sentence
+    else:
+        assert "(it may be sharper or as sharp)" in half_sure.sentence
 
 
 def test_a_curve_is_identical_to_itself(drawn: Callable[..., Gathered]) -> None:
@@ -111,7 +125,7 @@ def test_a_curve_that_begins_above_the_low_level_is_never_called_sharper(
     answer = ask("sharper", part, whole)
     assert answer.label == "inconclusive"
     assert answer.high is None
-    assert "part, zeros is measured in part" in answer.why
+    assert "part/zeros is measured in part" in answer.why
     assert ask("sharper", drawn("steep", scale=0.005), whole).label == "sharper"
     curve = curve_of(part, ASKS)
     assert width_text(curve.width).startswith("at least ")
@@ -136,6 +150,22 @@ def test_few_clusters_make_no_interval_of_a_width(drawn: Callable[..., Gathered]
     answer = ask("sharper", few[0], few[1])
     assert (answer.label, answer.low) == ("inconclusive", None)
     assert "10 clusters" in answer.why
+    assert "it takes 32" in answer.why
+
+
+def test_an_interval_of_a_width_goes_as_far_both_ways() -> None:
+    """Where texts differ wildly the draws lean to one side, and the truth lies on the other."""
+    apart, usual = Shape(center=0.4, spread=6.0, shared=1.0), Shape()
+    rng = np.random.default_rng(4)
+    rises = [shape.rise(CLUSTERS, rng) for shape in (apart, usual)]
+    ends = width_ends(rises, CLUSTERS, 0.1, 0.9, 0.95)
+    assert ends.low is not None
+    assert ends.high is not None
+    assert ends.high - ends.value == pytest.approx(ends.value - ends.low)
+    alone = curve_of(measured("apart", rises[0].scores), ASKS).width
+    assert alone is not None
+    assert alone.low is not None
+    assert alone.low >= 0
 
 
 def test_higher_is_told_by_value_and_over_all(drawn: Callable[..., Gathered]) -> None:
@@ -162,7 +192,7 @@ def test_a_curve_is_compared_with_one_point_of_another_everywhere(
 ) -> None:
     one, anchor = drawn("one"), drawn("anchor", center=0.9)
     answer = ask("higher", one, anchor, than_at=0.005)
-    assert answer.than == "anchor, zeros at fraction 0.005"
+    assert answer.than == "anchor/zeros at fraction 0.005"
     assert answer.label == "higher"
     assert len(answer.values) == len(GRID) - 1
     assert ask("higher", one, anchor, values=[0.7, 0.8]).values[1].value == 0.8
@@ -189,6 +219,12 @@ def test_matched_compares_where_both_have_the_same_of_another_metric() -> None:
     assert [v.value for v in answer.values] == pytest.approx(sorted(e for e in error if e <= 0.5))
     assert answer.values[-1].difference == pytest.approx(1 - answer.values[-1].value - 0, abs=0.5)
     apart = measured("apart", scores, by=error + 5)
+    assert answer.why == ""
+    sampled = [replace(v, metrics={**v.metrics, "l2_se": 0.1}) for v in one.values]
+    told = ask("matched", Gathered(**{**vars(one), "values": tuple(sampled)}), other, by="l2")
+    assert told.sentence.endswith(
+        "(l2 was measured on examples too, and its error is not in the ends)."
+    )
     assert "no l2 in common" in ask("matched", one, apart, by="l2").why
     assert "was not measured" in ask("matched", one, other, by="kl").why
 
@@ -200,7 +236,7 @@ def test_what_is_missing_makes_no_answer_and_is_named(drawn: Callable[..., Gathe
     broken = Gathered(**{**vars(broken), "values": failed})
     answer = ask("sharper", broken, other)
     assert answer.label == "n/a"
-    assert answer.why == "broken, zeros: fraction 0.05: failed: not finite"
+    assert answer.why == "broken/zeros: fraction 0.05: failed: not finite"
     strangers = measured("strangers", np.asarray(other.scores), units=tuple("x" * 64))
     assert "different examples" in ask("higher", one, strangers).why
 
@@ -212,7 +248,7 @@ def test_curves_without_scores_by_example_have_means_and_no_intervals() -> None:
     curve = curve_of(bare, ASKS)
     assert curve.points[5].mean == pytest.approx(1 / 3)
     assert (curve.threshold, curve.width, curve.points[5].low) == (None, None, None)
-    assert "no scores by example" in ask("sharper", bare, bare).why
+    assert "its points have no overlap by example" in ask("sharper", bare, bare).why
 
 
 def test_a_curve_that_falls_is_read_from_its_end() -> None:

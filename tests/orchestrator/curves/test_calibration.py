@@ -46,7 +46,7 @@ def test_intervals_of_a_threshold_cover(shape: Shape, clusters: int) -> None:
     [(Shape(), Shape()), (Shape(center=0.3, scale=0.15, spread=2.0), Shape(scale=0.01))],
 )
 def test_intervals_of_a_difference_of_widths_cover(one: Shape, other: Shape) -> None:
-    rng, groups, truth = np.random.default_rng(2), grouped(24), one.width() - other.width()
+    rng, groups, truth = np.random.default_rng(2), grouped(32), one.width() - other.width()
     covered = 0
     for _ in range(STUDIES):
         rises = [one.rise(groups, rng), other.rise(groups, rng)]

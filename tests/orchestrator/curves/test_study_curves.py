@@ -25,7 +25,7 @@ from tests.orchestrator.quick_study import finish, quick_study
 
 @pytest.fixture
 def study(home: Home) -> Study:
-    made = dial_study(home, {"base": {"examples": 48}})
+    made = dial_study(home, {"base": {"examples": 64}})
     finish(made)
     return made
 
@@ -39,12 +39,12 @@ def found(study: Study) -> StudyCurves:
 def test_curves_follow_the_points_and_average_their_draws(study: Study) -> None:
     measure_here(study)
     curves = found(study)
-    assert [one.name for one in curves.curves] == ["steep, zeros", "steep, noise", "flat, zeros"]
+    assert [one.name for one in curves.curves] == ["steep/zeros", "steep/noise", "flat/zeros"]
     noise = curves.find("steep", "noise")
     assert noise is not None
     assert [point.draws for point in noise.points] == [2, 2, 2, 2, 1]
     assert noise.points[2].draw_sd is not None
-    assert (noise.examples, noise.clusters, noise.problems) == (48, 24, ())
+    assert (noise.examples, noise.clusters, noise.problems) == (64, 32, ())
     assert len(noise.points[0].notes) == 2
     assert noise.points[0].metrics["error_l2"] == pytest.approx(0.8)
     steep, flat = curves.find("steep", "zeros"), curves.find("flat", "zeros")
@@ -60,7 +60,7 @@ def test_curves_follow_the_points_and_average_their_draws(study: Study) -> None:
 def test_nothing_is_answered_while_points_are_missing(study: Study, home: Home) -> None:
     before = found(study)
     assert before.state == "no verdict yet"
-    assert before.answer.startswith("No verdict yet: 0 of 19 points of the curves are measured")
+    assert before.answer.startswith("No verdict yet: 0 of 18 points are measured")
     assert {answer.label for answer in before.answers} == {"n/a"}
     half = dial_study(home, {"base": {"examples": 24, "middle": 0.6}})
     finish(half, Selection(limit=1))
@@ -76,7 +76,7 @@ def test_a_point_that_failed_leaves_its_questions_without_an_answer(
     home: Home, tmp_path: Path
 ) -> None:
     (tmp_path / "error").write_text("0.6")
-    study = dial_study(home, {"base": {"examples": 48, "faults": str(tmp_path)}})
+    study = dial_study(home, {"base": {"examples": 64, "faults": str(tmp_path)}})
     finish(study)
     measure_here(study)
     curves = found(study)
@@ -111,7 +111,7 @@ def test_the_report_holds_curves_answers_and_pictures(study: Study) -> None:
     assert float(crossings[0]["threshold"]) == pytest.approx(0.5, abs=0.01)
     text = (report.folder / "report.md").read_text()
     assert "## Answers" in text
-    assert "steep, zeros is sharper than flat, zeros" in text
+    assert "steep/zeros is sharper than flat/zeros" in text
     assert "steep: overlap, mean with its own interval" in text
     assert "data:image/png" in (report.folder / "report.html").read_text()
     data = json.loads((report.folder / "curves.json").read_text())
@@ -119,15 +119,48 @@ def test_the_report_holds_curves_answers_and_pictures(study: Study) -> None:
     assert report_study(study, study.plan()).findings == report.findings  # as it was saved
 
 
-def test_a_terminal_shows_answers_and_crossings(study: Study) -> None:
+@pytest.mark.parametrize("width", [60, 80, 120])
+def test_a_terminal_leads_with_the_answer_then_controls_then_curves(
+    study: Study, width: int
+) -> None:
     measure_here(study)
-    with (console := Console(width=100)).capture() as shown:
-        console.print(render_findings(findings_of(study, study.plan())))
-    text = shown.get()
-    assert "Threshold at 0.5, width from 0.1 to 0.9" in text
+    text = _printed(study, width)
+    assert text.startswith("steep/zeros is sharper than flat/zeros: difference of widths")
+    controls, curves = (
+        text.index(f"{what}: threshold at 0.5, width from 0.1 to 0.9")
+        for what in ("Controls", "Curves")
+    )
+    assert text.index("Other answers") < controls < text.index("flat/zeros   ") < curves
+    assert "steep/noise   0.5" in text
     assert "at least" in text  # the width of a curve that is measured in part
-    assert text.rstrip().endswith(").")
     assert "mean with its own interval" not in text
+
+
+def test_curves_that_lack_the_same_are_one_line(study: Study) -> None:
+    text = " ".join(_printed(study, 80).split())
+    assert text.startswith("No verdict yet: 0 of 18 points")
+    assert "overlap is not measured yet." in text
+    lacking = "steep/zeros, steep/noise, flat/zeros: fraction 0.2: not measured yet; 4 more."
+    assert f"Incomplete, so no threshold: {lacking}" in text
+    assert text.count("No verdict yet") == 1
+
+
+def test_a_metric_without_scores_by_example_has_means_alone(home: Home) -> None:
+    """What the examples are scored by is another metric: its intervals are not this one's."""
+    made = dial_study(home, {"base": {"examples": 64}}, metric="error_l2", questions={})
+    finish(made)
+    measure_here(made)
+    steep = found(made).curves[0]
+    assert [point.mean for point in steep.points] == pytest.approx([0.8, 0.6, 0.4, 0.2, 0.0])
+    assert {(point.low, point.high, point.fit) for point in steep.points} == {(None, None, None)}
+    assert (steep.threshold, steep.examples) == (None, None)
+    assert "error_l2 has no scores by example" in _printed(made, 80)
+
+
+def _printed(study: Study, width: int) -> str:
+    with (console := Console(width=width)).capture() as shown:
+        console.print(render_findings(findings_of(study, study.plan())))
+    return shown.get()
 
 
 def test_thresholds_widths_and_answers_are_metrics_of_the_study(study: Study) -> None:

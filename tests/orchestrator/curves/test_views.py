@@ -26,6 +26,7 @@ DESIGN = Fractions.model_validate(
 def curves(clusters: int | None, *points: CurvePoint) -> StudyCurves:
     curve = Curve(
         arm="plain",
+        role="control",
         path="zero",
         along="fraction",
         metric="overlap",

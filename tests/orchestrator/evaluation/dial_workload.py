@@ -48,6 +48,10 @@ class Dial(Workload[DialConfig]):
     reusable: ClassVar[bool] = True
     Config: ClassVar[type[DialConfig]] = DialConfig
     metrics: ClassVar[Mapping[str, Metric]] = {"size": Metric("bytes of the model")}
+    point_metrics: ClassVar[Mapping[str, Metric]] = {
+        "overlap": Metric("share that is recovered"),
+        "error_l2": Metric("share that is missing"),
+    }
     sources: ClassVar[Sequence[str]] = ("tests.orchestrator.evaluation.dial_workload",)
 
     def deterministic(self, config: DialConfig) -> bool:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import csv
 import json
 import shutil
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -197,7 +199,8 @@ def test_curves_are_kept_as_a_table_and_as_series_by_place(study: Study) -> None
     found = figures_of(study.folder, study.trials()[0].identity)
     assert found is not None
     kept, tables = found
-    assert set(kept.series) == {
+    series = by_path(kept.series)
+    assert set(series) == {
         f"curve/{path}/{metric}"
         for path in ("zeros", "noise")
         for metric in ("overlap", "error_l2")
@@ -205,8 +208,8 @@ def test_curves_are_kept_as_a_table_and_as_series_by_place(study: Study) -> None
     table = steep_table(study)
     noise = curves_asked(study)[1]
     both = [float(table.values["overlap"][table.index(p)]) for p in noise.points[0]]
-    assert kept.series["curve/noise/overlap"][0] == pytest.approx(sum(both) / 2)
-    assert kept.series["curve/zeros/error_l2"] == pytest.approx([1 - v for v in VALUES])
+    assert series["curve/noise/overlap"][0] == pytest.approx(sum(both) / 2)
+    assert series["curve/zeros/error_l2"] == pytest.approx([1 - v for v in VALUES])
     with (tables / "points-of-curves.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert len(rows) == 5 + 9
@@ -226,14 +229,14 @@ def test_a_series_has_no_value_where_a_draw_is_missing(home: Home, tmp_path: Pat
     item = study.plan().trials[0]
     end = trial_end(study, item)
     assert end is not None
-    assert [value is None for value in end.series["curve/noise/overlap"]] == [
+    assert [value is None for value in by_path(end.series)["curve/noise/overlap"]] == [
         False,
         True,
         False,
         False,
         False,
     ]
-    steps = [row.step for row in summary_rows(end) if row.key == "final/curve/noise/overlap"]
+    steps = [row.step for row in summary_rows(end) if "curve/noise/overlap/" in row.key]
     assert steps == [0, 2, 3, 4]
 
 
@@ -248,14 +251,32 @@ def test_a_metric_that_is_only_scored_by_example_has_a_series_too(study: Study) 
     assert along_curve(zeros, without, "error_l2") == [None] * len(VALUES)
 
 
-def test_a_model_that_was_made_again_has_series_of_its_own(study: Study) -> None:
+def test_a_model_that_was_made_again_and_other_values_have_series_of_their_own(
+    study: Study, home: Home
+) -> None:
+    """The rows of a trial are those of every study that asks it, and a row stays as it is."""
+
+    def kept(asked: Study) -> set[str]:
+        measure_here(asked)
+        keep_figures(asked, asked.plan())
+        found = figures_of(asked.folder, asked.trials()[0].identity)
+        assert found is not None
+        return set(found[0].series)
+
     finish(study)
+    first = kept(study)
+    wider = dial_study(home, values=[0.2, 0.3, *VALUES[1:]])
+    assert wider.trials()[0].identity == study.trials()[0].identity
+    other = kept(wider)
+    assert not first & other
+    assert by_path(dict.fromkeys(first)) == by_path(dict.fromkeys(other))
     finish(study, Selection(again=True))
-    measure_here(study)
-    keep_figures(study, study.plan())
-    found = figures_of(study.folder, study.trials()[0].identity)
-    assert found is not None
-    assert all(key.startswith("curve-1/") for key in found[0].series)
+    assert not (first | other) & kept(study)
+
+
+def by_path(series: Mapping[str, Any]) -> dict[str, Any]:
+    """Series by path and metric, without the name of the points."""
+    return {key.rpartition("/")[0]: values for key, values in series.items()}
 
 
 @pytest.mark.slow
@@ -269,7 +290,7 @@ def test_a_run_measures_every_curve_and_tells_mlflow(
     assert report.exit_code == 0
     assert len(log.read_text().splitlines()) == 18
     rows = mlflow_rows(home).ask(
-        "SELECT step, value FROM metrics WHERE key = 'final/curve/noise/overlap' ORDER BY step"
+        "SELECT step, value FROM metrics WHERE key LIKE 'final/curve/noise/overlap/%' ORDER BY step"
     )
     table = steep_table(report.study)
     noise = curves_asked(report.study)[1]
@@ -286,3 +307,8 @@ def test_a_run_measures_every_curve_and_tells_mlflow(
     assert (wider.ran, wider.measured) == (0, 4)
     asked_anew = [json.loads(line) for line in log.read_text().splitlines()[18:]]
     assert {point["fraction"] for point in asked_anew} == {0.3}
+    counts = mlflow_rows(home).ask(
+        "SELECT COUNT(DISTINCT step) FROM metrics WHERE key LIKE 'final/curve/noise/overlap/%' "
+        "GROUP BY key ORDER BY 1"
+    )
+    assert [count for (count,) in counts] == [5, 6]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -197,6 +198,22 @@ def test_a_model_of_other_shapes_is_refused(
     save_file({name: t[..., :32].contiguous() for name, t in load_file(file).items()}, file)
     with pytest.raises(InputError, match=r"and the model as \["):
         anchor_for(str(tmp_path / "other"), encoded, 0, 0).check(encoded)
+
+
+def test_shapes_are_checked_before_any_number_is_read(
+    model: ModelRef, weights: dict[str, torch.Tensor], tmp_path: Path
+) -> None:
+    """The same of a model, of its encoding, of a .pkl: their heads say enough."""
+    encode_model(model, HADAMARD, tmp_path / "e")
+    write_pickle(tmp_path / "w.pkl", {name: t.numpy() for name, t in weights.items()})
+    own_shapes = {name: tuple(t.shape) for name, t in weights.items() if t.dim() > 1}
+    for given in ("embedded:llama", str(tmp_path / "e"), str(tmp_path / "w.pkl")):
+        anchor = replace(Anchor.open(given, {}), load=lambda name: pytest.fail(f"read {name}"))
+        anchor.check_shapes(own_shapes)
+        with pytest.raises(InputError, match=rf"{UP}.*\b65\b"):
+            anchor.check_shapes({UP: (128, 65)})
+        with pytest.raises(InputError, match="has no tensor another"):
+            anchor.check_shapes({"another": (2, 2)})
 
 
 def test_what_is_no_anchor_is_refused(encoded: Mapping[str, EncodedTensor], tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -16,7 +17,13 @@ from workloads.dtdr.codec.recipe import Recipe
 from workloads.dtdr.codec.tensors import EncodedTensor, encode_tensor
 from workloads.dtdr.codec.transforms import transformed
 from workloads.dtdr.files.encoding import EncodedModel
-from workloads.dtdr.fills import gaussian, kept_spread, spread
+from workloads.dtdr.fills import (
+    column_moments,
+    gaussian,
+    kept_spread,
+    leading_spread,
+    spread,
+)
 from workloads.dtdr.keeping import kept, kept_rows
 from workloads.errors import InputError
 
@@ -99,6 +106,15 @@ def test_rows_without_any_spread_are_filled_with_that_of_one() -> None:
     filled = rebuilt(encoded, Asked(0.5, fill="random"))["w"][32:]
     assert float(filled.std()) == pytest.approx(1.0, rel=0.05)
     assert spread(torch.empty(0)) == 1.0
+
+
+def test_the_spread_of_leading_columns_needs_no_more_than_their_moments() -> None:
+    numbers = torch.randn(50, 30, generator=torch.Generator().manual_seed(2)) * 3 + 1
+    moments = column_moments(numbers.split(7))
+    for columns in (1, 13, 30):
+        expected = float(np.std(numbers[:, :columns].double().numpy()))  # of all, not of a sample
+        assert leading_spread(moments, columns, 50) == pytest.approx(expected, rel=1e-6)
+    assert leading_spread(column_moments([torch.full((3, 7), 0.1)]), 7, 3) == 1.0
 
 
 def test_the_spread_among_zeros_is_that_of_the_numbers_alone() -> None:

@@ -40,6 +40,9 @@ def test_a_shipped_study_can_be_planned_and_its_questions_are_of_curves_it_has(
         points = asked_points(study, item.trial)
         assert points
         assert any(asked(point).fraction == 1.0 for point in points)
+    if preset == "smoke":
+        assert len(design.arms) == 2  # what takes long is to start a trial
+        assert sum(len(asked_points(study, item.trial)) for item in plan.to_run) <= 40
 
 
 def test_the_emergence_study_has_every_codec_domain_and_fill_and_the_plain_controls(
@@ -64,9 +67,22 @@ def test_the_emergence_study_has_every_codec_domain_and_fill_and_the_plain_contr
     }  # fmt: skip
     assert {p["fill"] for p in points if "fill" in p} == {"zero", "random", "guided"}
     origin = {0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 1.0}
-    assert set(design.values) == origin | {0.65, 0.7, 0.75, 0.85, 0.9, 0.95}
+    assert set(design.values) == origin | {
+        0.625,
+        0.65,
+        0.7,
+        0.75,
+        0.85,
+        0.9,
+        0.93,
+        0.95,
+        0.97,
+        0.985,
+    }
     assert next(iter(design.questions)) == "sharper-than-int8"
     assert study.file.base["prompts"] >= 32
+    noise = next(one for one in design.questions.values() if one.curve.path == "noise")
+    assert (noise.curve.arm, noise.than.arm) == ("hadamard-row", "int8")
 
 
 def test_the_guide_is_compared_with_itself_alone_at_the_least_fraction(home: Home) -> None:
@@ -78,6 +94,18 @@ def test_the_guide_is_compared_with_itself_alone_at_the_least_fraction(home: Hom
     assert (alone.along, alone.point["fraction"]) == ("scale", min(design.values))
     assert alone.values is not None
     assert (alone.values[0], alone.values[-1]) == (0.0, 1.0)
+
+
+@pytest.mark.parametrize("preset", [None, "smoke"])
+def test_another_anchor_is_set_in_a_word_beside_the_damaged_one(
+    preset: str | None, home: Home
+) -> None:
+    settings = {"anchor": "embedded:llama"}
+    study = Study.load("guided-reconstruction", settings=settings, preset=preset, home=home.root)
+    configs = {item.trial.arm: item.trial.config.model_dump() for item in study.plan().to_run}
+    assert configs["hadamard-row"]["anchor"].startswith("embedded:llama")
+    damaged = configs["damaged-anchor"]
+    assert (damaged["anchor"], damaged["anchor_rate"]) == (None, 0.02)
 
 
 def test_another_model_and_data_are_set_in_a_word(home: Home, tmp_path: Path) -> None:
@@ -95,7 +123,7 @@ def test_the_smallest_run_of_emergence_answers_with_every_file(mlflow_home: Home
     study = Study.load("emergence", preset="smoke", home=mlflow_home.root)
     study.run()
     plan = study.plan()
-    assert plan.known == len(plan.trials) == 3
+    assert plan.known == len(plan.trials) == 2
     folder = study.folder / "report"
     files = {path.name for path in folder.iterdir()}
     assert {
@@ -109,4 +137,5 @@ def test_the_smallest_run_of_emergence_answers_with_every_file(mlflow_home: Home
     assert {float(row["top10_overlap"]) for row in whole} == {1.0}
     report = (folder / "report.md").read_text(encoding="utf-8")
     assert "goes on with after" in report
+    assert "| recovery |" in report
     assert "sharper-than-int8" in report

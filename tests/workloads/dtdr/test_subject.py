@@ -183,6 +183,9 @@ def test_what_the_model_writes_is_kept_with_the_point(kept: Kept) -> None:
     assert other is not None
     assert 1 <= one < other
     assert 0 < (whole.values["distinct_1"] or 0) <= (whole.values["distinct_2"] or 0) <= 1
+    declared = Dtdr.point_metrics
+    assert {name for name in part.values if not name.endswith("_se")} == set(declared)
+    assert next(iter(declared)) == subject.score_metric
 
 
 def test_without_samples_nothing_is_written(shared: DtdrSubject) -> None:

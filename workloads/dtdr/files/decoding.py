@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Collection, Iterator, Mapping
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal, get_args
 
@@ -17,10 +17,7 @@ from workloads.dtdr.files.writing import SHARD_BYTES, Shards, new_folder
 from workloads.errors import InputError, did_you_mean
 
 if TYPE_CHECKING:
-    import torch
-
     from workloads.dtdr.anchors import Anchor
-    from workloads.dtdr.codec.tensors import EncodedTensor
 
 Damaged = Literal["refuse", "fill", "keep"]
 """What becomes of stored tensors that are not what was written: nothing is decoded; their damaged
@@ -81,12 +78,18 @@ def decode_model(
     Raises `InputError`: a damaged tensor (named), a fill that lacks its anchor, an anchor that
     does not fit, a folder in place; `OSError` where the disk refuses.
     """
+    import torch
+
+    from workloads.dtdr.reconstruction import Reconstruction
+
     start = time.perf_counter()
     _check(dtype, damaged)
     if encoded.folder is not None:
         refuse_own_folder(out, encoded.folder)
     source, missing = _as_stored(encoded, damaged)
-    fill = missing if damaged == "fill" else {}
+    lost = missing if damaged == "fill" else {}
+    _check_fill(source, asked, anchor, lost)
+    wanted = None if dtype is None else getattr(torch, dtype)
     aliases: dict[str, list[str]] = {}
     for alias, name in encoded.tied.items():
         aliases.setdefault(name, []).append(alias)
@@ -95,7 +98,7 @@ def decode_model(
     size = 0
     with new_folder(out, force=force, ours=is_ours) as folder:
         with Shards(folder, _STEM, names, shard_bytes) as shards:
-            for name, tensor in _tensors(source, asked, anchor, dtype, fill):
+            for name, tensor in Reconstruction(source, anchor, wanted).tensors(asked, lost):
                 for each in (name, *aliases.get(name, ())):
                     where[each] = shards.add(each, tensor).file
                     size += tensor.numel() * tensor.element_size()
@@ -127,58 +130,18 @@ def _as_stored(
     return stored, {name: blocks for name, blocks in found.items() if blocks}
 
 
-def _tensors(
-    encoded: EncodedModel,
-    asked: Asked,
-    anchor: Anchor | None,
-    dtype: str | None,
-    missing: Mapping[str, tuple[int, ...]],
-) -> Iterator[tuple[str, torch.Tensor]]:
-    """The tensors that are asked for, with a fill in the blocks of rows that are `missing`."""
-    import torch
-
-    from workloads.dtdr.reconstruction import Reconstruction
-
-    for name in missing:
+def _check_fill(
+    encoded: EncodedModel, asked: Asked, anchor: Anchor | None, lost: Mapping[str, tuple[int, ...]]
+) -> None:
+    """Refuses what would be refused later, after hours of decoding. Reads no numbers."""
+    for name in lost:
         if encoded[name].plain:
             raise InputError(
                 f"tensor {name} is damaged and stored as it is: there is no block of it to fill; "
                 "copy the folder again, or take it as it is with --damaged keep"
             )
-    wanted = None if dtype is None else getattr(torch, dtype)
-    for name, tensor in Reconstruction(encoded, anchor, wanted).tensors(asked):
-        if name in missing:
-            _fill(tensor, encoded[name], missing[name], asked, anchor)
-        yield name, tensor
-
-
-def _fill(
-    tensor: torch.Tensor,
-    encoded: EncodedTensor,
-    missing: Collection[int],
-    asked: Asked,
-    anchor: Anchor | None,
-) -> None:
-    """Puts the fill, as of weights, into the rows of missing blocks."""
-    import torch
-
-    from workloads.dtdr.fills import block_spread
-    from workloads.dtdr.keeping import kept
-    from workloads.dtdr.rebuilding import row_fill
-    from workloads.dtdr.sources import Memory, Sources
-
-    rows = tensor.view(encoded.rows, encoded.length)
-    gone = torch.zeros(encoded.rows, dtype=torch.bool)
-    for block in missing:
-        gone[encoded.block_slices()[block]] = True
-    whole = kept(encoded.blocks, asked.fraction) if asked.domain == "rows" else encoded.blocks
-    known = [block for block in range(whole) if block not in missing]
-    # A fill needs its anchor also where nothing but known damage is missing.
-    as_damage = replace(asked, damage="bytes", rate=1.0, checksums=True)
-    sources = Sources(anchor, Memory(0))
-    sources.check(as_damage)
-    fill = row_fill(encoded, as_damage, sources, gone, block_spread(encoded, rows, known))
-    rows[gone] = fill.to(rows.dtype)
+    if anchor is not None and asked.anchored and (asked.incomplete or lost):
+        anchor.check_shapes(encoded.compressed_shapes())
 
 
 def _name_weights(folder: Path, paths: list[Path], where: Mapping[str, str], size: int) -> None:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Self
 
 from workloads.dtdr.codec.recipe import Recipe
 from workloads.dtdr.files.checksums import block_checksums, file_checksum, tensor_checksum
@@ -33,13 +34,16 @@ Progress = Callable[[str, int, int], None]
 
 _STEM: Final = "encoded"
 _PARTS: Final = ("codes", "values", "scale", "low", "high", "levels")
+_SHARD_BYTES: Final = 1 << 30
+"""Of files of an encoding: a file is hashed when it is closed, the last one after all work."""
 _PLAIN: Final = Recipe("none", "none")
 
 
 @dataclass(frozen=True)
 class Encoding:
-    """What an encoding came to. Bytes are those of tensors, tied ones once; `seconds` by the clock
-    from reading the first tensor to the last byte on the disk."""
+    """What an encoding came to. Bytes are those of tensors, tied ones once; `padding_bytes` are
+    those of `bytes` that a transform of rows of another length would not need; `seconds` by the
+    clock from reading the first tensor to the last byte on the disk."""
 
     folder: Path
     recipe: Recipe
@@ -47,6 +51,7 @@ class Encoding:
     plain: int
     original_bytes: int
     bytes: int
+    padding_bytes: int
     seconds: float
 
     @property
@@ -70,6 +75,7 @@ class Encoding:
             "plain": self.plain,
             "original_bytes": self.original_bytes,
             "bytes": self.bytes,
+            "padding_bytes": self.padding_bytes,
             "ratio": self.ratio,
             "seconds": self.seconds,
             "mb_per_s": self.mb_per_s,
@@ -152,6 +158,13 @@ class EncodedModel(Mapping[str, "EncodedTensor"]):
     def __len__(self) -> int:
         return len(self._names)
 
+    def compressed_shapes(self) -> dict[str, tuple[int, ...]]:
+        """Shapes of the tensors that are not plain; of a folder without reading their numbers."""
+        if self.index is not None:
+            entries = self.index.tensors.items()
+            return {name: entry.shape for name, entry in entries if entry.recipe is not None}
+        return {name: tensor.shape for name, tensor in self.items() if not tensor.plain}
+
     def checksums(self, name: str) -> tuple[int, ...]:
         """CRC-32 of each block of rows of a tensor: as stored, or of what it is in memory."""
         if self.index is not None:
@@ -222,36 +235,83 @@ def _written(
 ) -> Encoding:
     start = time.perf_counter()
     entries: dict[str, TensorEntry] = {}
-    original = size = 0
+    original = size = padding = 0
     with new_folder(out, force=force, ours=is_ours) as folder:
         keys = [f"{name}:{part}" for name in names for part in _PARTS]
-        with Shards(folder, _STEM, keys) as shards:
-            for tensor in tensors:
-                entries[tensor.name] = _add(shards, tensor)
-                original += tensor.original_bytes
-                size += tensor.bytes
-                if progress is not None:
-                    progress(tensor.name, original, total)
-        for name, content in files.items():
-            (folder / name).write_bytes(content)
-        kept = {name: _file_entry(folder / name) for name in files}
-        weights = {path.name: _file_entry(path) for path in shards.paths}
+        with _Checksums() as checksums:
+            with Shards(folder, _STEM, keys, _SHARD_BYTES) as shards:
+                for tensor in tensors:
+                    entries[tensor.name] = _added(shards, tensor)
+                    checksums.tensor(tensor)
+                    checksums.files(shards.paths[:-1])
+                    original += tensor.original_bytes
+                    size += tensor.bytes
+                    padding += _padding_bytes(tensor)
+                    if progress is not None:
+                        progress(tensor.name, original, total)
+            checksums.files(shards.paths)
+            for name, content in files.items():
+                (folder / name).write_bytes(content)
+            kept = {name: _file_entry(folder / name) for name in files}
+            entries = {name: checksums.of_tensor(name, entry) for name, entry in entries.items()}
+            weights = {path.name: checksums.of_file(path) for path in shards.paths}
         write_index(folder, Index(recipe, entries, tied, weights, kept, source))
     plain = sum(entry.recipe is None for entry in entries.values())
     seconds = time.perf_counter() - start
-    return Encoding(out, recipe, len(entries), plain, original, size, seconds)
+    return Encoding(out, recipe, len(entries), plain, original, size, padding, seconds)
 
 
-def _add(shards: Shards, tensor: EncodedTensor) -> TensorEntry:
+class _Checksums:
+    """Checksums made beside the encoding, in a thread: they take as long as it does. At most one
+    tensor waits, so that memory does not grow."""
+
+    def __init__(self) -> None:
+        self._thread = ThreadPoolExecutor(1, "checksums")
+        self._tensors: dict[str, Future[tuple[str, tuple[int, ...]]]] = {}
+        self._files: dict[Path, Future[FileEntry]] = {}
+        self._last: Future[Any] | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._thread.shutdown(cancel_futures=True)
+
+    def tensor(self, tensor: EncodedTensor) -> None:
+        """Begins with a tensor, once that before it is done."""
+        if self._last is not None:
+            self._last.result()
+        self._last = self._tensors[tensor.name] = self._thread.submit(
+            lambda: (tensor_checksum(tensor.parts), block_checksums(tensor))
+        )
+
+    def files(self, written: Sequence[Path]) -> None:
+        """Begins with those files that were not begun with."""
+        for path in written:
+            if path not in self._files:
+                self._files[path] = self._thread.submit(_file_entry, path)
+
+    def of_tensor(self, name: str, entry: TensorEntry) -> TensorEntry:
+        """The entry with its checksums."""
+        sha256, crc32 = self._tensors[name].result()
+        return replace(entry, sha256=sha256, crc32=crc32)
+
+    def of_file(self, path: Path) -> FileEntry:
+        """Size and checksum of a file."""
+        return self._files[path].result()
+
+
+def _added(shards: Shards, tensor: EncodedTensor) -> TensorEntry:
+    """Writes a tensor; its entry, still without checksums."""
     parts = {part: shards.add(f"{tensor.name}:{part}", tensor.parts[part]) for part in tensor.parts}
-    return TensorEntry(
-        dtype_name(tensor.dtype),
-        tuple(tensor.shape),
-        tensor.recipe,
-        parts,
-        tensor_checksum(tensor.parts),
-        block_checksums(tensor),
-    )
+    return TensorEntry(dtype_name(tensor.dtype), tuple(tensor.shape), tensor.recipe, parts, "", ())
+
+
+def _padding_bytes(tensor: EncodedTensor) -> int:
+    if tensor.plain:
+        return 0
+    numbers = tensor.parts["codes" if "codes" in tensor.parts else "values"]
+    return tensor.rows * (tensor.columns - tensor.length) * numbers.element_size()
 
 
 def _read(folder: Path, name: str, entry: TensorEntry) -> EncodedTensor:

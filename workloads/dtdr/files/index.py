@@ -6,11 +6,12 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from math import prod
 from pathlib import Path
 from typing import Any, Final, get_args
 
 from workloads.dtdr.codec.recipe import Quantiser, Recipe, Transform
-from workloads.dtdr.files.safetensors_files import DTYPES, Place
+from workloads.dtdr.files.safetensors_files import DTYPES, Place, stored_bytes
 from workloads.errors import InputError
 
 INDEX: Final = "index.json"
@@ -90,7 +91,7 @@ def is_encoded(folder: Path) -> bool:
     """Whether the folder has an index of an encoded model (be it damaged elsewhere)."""
     try:
         loaded = json.loads((folder / INDEX).read_bytes())
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return False
     return isinstance(loaded, dict) and loaded.get("format") == FORMAT
 
@@ -124,7 +125,7 @@ def read_index(folder: Path) -> Index:
         index = _parsed(content)
     except InputError:
         raise
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise InputError(f"{path} is damaged ({error}); copy the folder again") from error
     _refuse_other_sizes(folder, index)
     return index
@@ -144,35 +145,69 @@ def _refuse_other_sizes(folder: Path, index: Index) -> None:
 
 def _parsed(content: Mapping[str, Any]) -> Index:
     recipe = _recipe(content)
-    tensors = {}
-    for name, said in content["tensors"].items():
-        own = None if said.get("plain") else _recipe(said["recipe"]) if "recipe" in said else recipe
-        parts = {part: _place(place) for part, place in said["parts"].items()}
-        tensors[name] = TensorEntry(
-            said["dtype"], tuple(said["shape"]), own, parts, said["sha256"], tuple(said["crc32"])
-        )
-    return Index(
-        recipe,
-        tensors,
-        dict(content["tied"]),
-        {name: FileEntry(**entry) for name, entry in content["weights"].items()},
-        {name: FileEntry(**entry) for name, entry in content["files"].items()},
-        content["source"],
-    )
+    weights = _entries(content["weights"])
+    files = _entries(content["files"])
+    taken = [name for name in files if name == INDEX or name.endswith(".safetensors")]
+    if taken:
+        raise ValueError(f"it lists {taken[0]} as a file that is copied")
+    tensors = {
+        name: _tensor(name, said, recipe, weights) for name, said in content["tensors"].items()
+    }
+    tied = dict(content["tied"])
+    for alias, name in tied.items():
+        if name not in tensors or alias in tensors:
+            raise ValueError(f"it ties {alias} to {name}")
+    return Index(recipe, tensors, tied, weights, files, content["source"])
+
+
+def _tensor(
+    name: str, said: Mapping[str, Any], recipe: Recipe, weights: Mapping[str, FileEntry]
+) -> TensorEntry:
+    own = None if said.get("plain") else _recipe(said["recipe"]) if "recipe" in said else recipe
+    parts = {part: _place(place) for part, place in said["parts"].items()}
+    for place in parts.values():
+        if (
+            place.file not in weights
+            or place.begin + stored_bytes(place) > weights[place.file].bytes
+        ):
+            raise ValueError(f"tensor {name} lies outside the files that it lists")
+    shape, sums = _shape(said["shape"]), tuple(int(value) for value in said["crc32"])
+    blocks = -(-prod(shape[:-1]) // own.block_rows) if own is not None else 1
+    if said["dtype"] not in DTYPES or len(sums) != blocks:
+        raise ValueError(f"tensor {name} is of type {said['dtype']} with {len(sums)} checksums")
+    return TensorEntry(said["dtype"], shape, own, parts, said["sha256"], sums)
 
 
 def _recipe(said: Mapping[str, Any]) -> Recipe:
     transform, quantiser = said["transform"], said["quantiser"]
+    block_rows = int(said["block_rows"])
     if transform not in get_args(Transform) or quantiser not in get_args(Quantiser):
         raise ValueError(f"it names the codec {transform} {quantiser}")
-    return Recipe(transform, quantiser, int(said["block_rows"]))
+    if block_rows < 1:
+        raise ValueError(f"it has blocks of {block_rows} rows")
+    return Recipe(transform, quantiser, block_rows)
 
 
 def _place(said: Mapping[str, Any]) -> Place:
-    file, dtype = said["file"], said["dtype"]
-    if Path(file).name != file or dtype not in DTYPES:
-        raise ValueError(f"it names the file {file!r} and the type {dtype!r}")
-    return Place(file, int(said["begin"]), dtype, tuple(said["shape"]))
+    file, dtype, begin = said["file"], said["dtype"], int(said["begin"])
+    if dtype not in DTYPES or begin < 0:
+        raise ValueError(f"it names byte {begin} of {file!r} and the type {dtype!r}")
+    return Place(file, begin, dtype, _shape(said["shape"]))
+
+
+def _shape(said: Any) -> tuple[int, ...]:
+    shape = tuple(int(size) for size in said)
+    if any(size < 0 for size in shape):
+        raise ValueError(f"it has the shape {list(shape)}")
+    return shape
+
+
+def _entries(said: Mapping[str, Any]) -> dict[str, FileEntry]:
+    """Files beside the index: never one elsewhere, which would be read, and written by a decode."""
+    for name in said:
+        if name in ("", ".", "..") or "/" in name or "\\" in name or "\0" in name:
+            raise ValueError(f"it names the file {name!r}, which is not beside it")
+    return {name: FileEntry(int(one["bytes"]), str(one["sha256"])) for name, one in said.items()}
 
 
 def _own_hash(content: Mapping[str, Any]) -> str:

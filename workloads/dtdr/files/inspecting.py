@@ -39,7 +39,7 @@ class Sums:
             self.original + other.original,
             self.decoded + other.decoded,
             self.products + other.products,
-            max(self.largest, other.largest),
+            _larger(self.largest, other.largest),
         )
 
     @property
@@ -214,6 +214,11 @@ def _compared(decoded: torch.Tensor, original: torch.Tensor) -> Sums:
         float((ours * theirs).sum()),
         float(errors.abs().max()),
     )
+
+
+def _larger(one: float, other: float) -> float:
+    """NaN where either is: `max` may pass over it."""
+    return math.nan if math.isnan(one) or math.isnan(other) else max(one, other)
 
 
 def _figures(sums: Sums | None) -> dict[str, float | None]:

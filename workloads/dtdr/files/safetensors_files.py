@@ -14,7 +14,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Final
+from typing import IO, TYPE_CHECKING, Any, Final
 
 from workloads.dtdr.files.checksums import raw_bytes
 from workloads.errors import InputError
@@ -146,21 +146,44 @@ def places(path: Path) -> dict[str, Place]:
         length = struct.unpack("<Q", file.read(8))[0]
         header = json.loads(file.read(length))
     found: dict[str, Place] = {}
-    for name in sorted(infos, key=lambda name: int(header[name]["data_offsets"][0])):
+    free = 0  # bytes belong to one tensor each
+    for name, begin, end in _in_order(path, header):
         info = infos[name]
         if info.dtype not in DTYPES:
             raise InputError(
                 f"tensor {name} of {path} is of type {info.dtype}; valid: {', '.join(DTYPES)}"
             )
-        begin, end = header[name]["data_offsets"]
         place = Place(path.name, 8 + length + begin, info.dtype, info.shape)
         if end - begin != stored_bytes(place):
             raise InputError(
                 f"tensor {name} of {path} has {end - begin} bytes, not "
                 f"{stored_bytes(place)} as its shape says; copy the file again"
             )
+        if begin < free:
+            raise InputError(
+                f"tensor {name} of {path} begins at byte {begin} of the tensors, which is not its "
+                "own; copy the file again"
+            )
+        free = end
         found[name] = place
     return found
+
+
+def _in_order(path: Path, header: dict[str, Any]) -> list[tuple[str, int, int]]:
+    """Names with where their bytes begin and end. Raises `InputError`."""
+    try:
+        spans = {
+            name: tuple(map(int, entry["data_offsets"]))
+            for name, entry in header.items()
+            if name != "__metadata__"
+        }
+        return sorted(
+            ((n, begin, end) for n, (begin, end) in spans.items()), key=lambda one: one[1:]
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise InputError(
+            f"{path} does not say where its tensors lie ({error}); copy it again"
+        ) from error
 
 
 def stored_bytes(place: Place) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -31,15 +32,15 @@ class SourceModel:
 
     Attributes:
         tensors: where each lies, in order of the files and of the bytes in them.
-        tied: names of matrices that another one's bytes stand for as well -> the other's name.
         files: configuration and tokenizer: name -> path.
+        config: what `config.json` says.
     """
 
     ref: ModelRef
     folder: Path
     tensors: Mapping[str, Place]
-    tied: Mapping[str, str]
     files: Mapping[str, Path]
+    config: Mapping[str, Any]
 
     @classmethod
     def of(cls, model: ModelRef | Path) -> SourceModel:
@@ -60,7 +61,13 @@ class SourceModel:
                         f"{folder}; leave one of the files"
                     )
                 tensors[name] = place
-        return cls(ref, folder, tensors, _tied(folder, tensors), _files(folder))
+        return cls(ref, folder, tensors, _files(folder), _config(folder))
+
+    @cached_property
+    def tied(self) -> Mapping[str, str]:
+        """Names of matrices that another one's bytes stand for as well -> the other's name. Reads
+        those that may be alike."""
+        return _tied(self.folder, self.tensors, self.config)
 
     @property
     def stored(self) -> dict[str, Place]:
@@ -85,13 +92,15 @@ def _weights(folder: Path) -> list[Path]:
         return [folder / _WEIGHTS]
     if index.is_file():
         named = json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()
+        outside = [name for name in named if Path(name).name != name]
+        if outside:
+            raise InputError(f"{index} names {outside[0]!r}; valid: files beside it")
         return [folder / name for name in sorted(set(named))]
     return found
 
 
-def _tied(folder: Path, tensors: Mapping[str, Place]) -> dict[str, str]:
+def _tied(folder: Path, tensors: Mapping[str, Place], config: Mapping[str, Any]) -> dict[str, str]:
     """The output head, where it is stored beside the embedding that it is tied to."""
-    config = _config(folder)
     if not config.get("tie_word_embeddings", True):
         return {}
     rows = config.get("text_config", config).get("vocab_size")

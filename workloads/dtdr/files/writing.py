@@ -87,11 +87,13 @@ class Shards:
 
 
 def _check_target(out: Path, force: bool, ours: Callable[[Path], bool]) -> None:
+    if out.is_symlink():
+        raise InputError(f"{out} is a link; give the folder itself, or another --out")
     if not os.path.lexists(out) or (out.is_dir() and not any(out.iterdir())):
         return
     if not force:
         raise InputError(f"{out} exists; give another --out, or --force to replace what is there")
-    if out.is_symlink() or not out.is_dir() or not ours(out):
+    if not out.is_dir() or not ours(out):
         raise InputError(
             f"{out} was not written by orrery encode or decode, and --force replaces nothing else; "
             "give another --out"

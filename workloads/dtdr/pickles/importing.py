@@ -135,9 +135,7 @@ def _by_stored_name(
 
 def _tied_head(name: str, tensor: PickledTensor, source: SourceModel) -> str | None:
     """The embedding that an output head stands for, which a model of tied ones does not store."""
-    import json
-
-    config = json.loads(source.files["config.json"].read_text(encoding="utf-8"))
+    config = source.config
     if "head" not in name or not config.get("tie_word_embeddings", False):
         return None
     rows = config.get("text_config", config).get("vocab_size")

@@ -32,6 +32,7 @@ class DataMachine:
         self._stack: list[Any] = []
         self._outer: list[list[Any]] = []
         self._ended = False
+        self._made = 0
 
     def run(self) -> Any:
         """What the pickle holds: numbers, text, lists, tuples, dicts, `PickledArray`, memoryviews.
@@ -177,13 +178,25 @@ class DataMachine:
         named, given = self._last(2)
         if not isinstance(named, Named) or named.call is None or not isinstance(given, tuple):
             raise NotData("a call of what is no numpy array; nothing was run")
-        self._stack.append(named.call(given))
+        made = named.call(given)
+        self._charge(made)
+        self._stack.append(made)
 
     def _build(self) -> None:
         state = self._pop()
         if not self._stack or not isinstance(self._stack[-1], PickledArray | PickledType):
             raise NotData("an object with a state of its own; nothing was run")
         self._stack[-1].fill(state)
+        self._charge(self._stack[-1])
+
+    def _charge(self, made: Any) -> None:
+        """Counts bytes that are no view of the file. A text can be recalled and made bytes again
+        and again, by which a small file would fill the memory; no writer needs it twice."""
+        view = made.data if isinstance(made, PickledArray) else made
+        if isinstance(view, memoryview) and view.obj is not self._data:
+            self._made += view.nbytes
+            if self._made > 2 * len(self._view):
+                raise NotData("one text made bytes many times; nothing was run")
 
     def _stop(self) -> None:
         self._ended = True

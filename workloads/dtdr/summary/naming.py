@@ -49,6 +49,11 @@ def paths_of(curves: Iterable[CurveView]) -> list[str]:
     return list(dict.fromkeys(curve.path for curve in curves))
 
 
+def label_of(curve: CurveView) -> str:
+    """The arm's name, and whether it is a control."""
+    return f"{curve.arm} (control)" if curve.role == "control" else curve.arm
+
+
 def wide(values: Sequence[float]) -> bool:
     """Whether values span so much that an axis is better logarithmic."""
     return min(values) > 0 and max(values) / min(values) > 250

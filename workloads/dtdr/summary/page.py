@@ -8,14 +8,21 @@ from pathlib import Path
 from typing import Any
 
 from workloads.contract import CurveView, Estimate, StudyView
-from workloads.dtdr.summary.naming import LABELS, METRICS, by_along, wide
+from workloads.dtdr.summary.naming import (
+    LABELS,
+    METRICS,
+    arms_of,
+    by_along,
+    label_of,
+    paths_of,
+    wide,
+)
 
 COLOURS = (
     "#1f77b4", "#ff7f0e", "#2ca02c", "#d62728", "#9467bd",
     "#8c564b", "#e377c2", "#7f7f7f", "#bcbd22", "#17becf",
 )  # fmt: skip
-_AT_FIRST = 12
-"""Curves that are shown before any is clicked; the others wait in the legend."""
+DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot")
 
 
 def write_page(study: StudyView, path: Path) -> Path:
@@ -42,13 +49,13 @@ def _chart(curves: Sequence[CurveView], along: str, whole: bool) -> str:
 
     names = [name for name in METRICS if any(name in curve.metrics for curve in curves)]
     figure = go.Figure()
-    owner: list[str] = []
+    owner: list[tuple[str, CurveView]] = []
     for name in names:
-        for number, curve in enumerate(curves):
-            for trace in _traces(go, curve, name, COLOURS[number % len(COLOURS)]):
-                trace.visible = _visible(number) if name == names[0] else False
+        for curve in curves:
+            for trace in _traces(go, curve, name, *_look(curve, curves)):
+                trace.visible = _visible(curve, curves) if name == names[0] else False
                 figure.add_trace(trace)
-                owner.append(f"{name}/{number}")
+                owner.append((name, curve))
     buttons = [
         {
             "label": METRICS[name],
@@ -56,8 +63,7 @@ def _chart(curves: Sequence[CurveView], along: str, whole: bool) -> str:
             "args": [
                 {
                     "visible": [
-                        _visible(int(one.split("/")[1])) if one.split("/")[0] == name else False
-                        for one in owner
+                        _visible(curve, curves) if of == name else False for of, curve in owner
                     ]
                 },
                 {"yaxis.title.text": METRICS[name]},
@@ -80,17 +86,28 @@ def _chart(curves: Sequence[CurveView], along: str, whole: bool) -> str:
     return html
 
 
-def _visible(number: int) -> bool | str:
-    return True if number < _AT_FIRST else "legendonly"
+def _look(curve: CurveView, curves: Sequence[CurveView]) -> tuple[str, str]:
+    """Colour and dash: a path keeps its colour and an arm its dashes; arms of a single path differ
+    in colour, too."""
+    arms, paths = arms_of(curves), paths_of(curves)
+    number = paths.index(curve.path) if len(paths) > 1 else arms.index(curve.arm)
+    return COLOURS[number % len(COLOURS)], DASHES[arms.index(curve.arm) % len(DASHES)]
 
 
-def _traces(go: Any, curve: CurveView, name: str, colour: str) -> list[Any]:
+def _visible(curve: CurveView, curves: Sequence[CurveView]) -> bool | str:
+    """Before any is clicked all paths of the first arm are shown, and its first path in all arms;
+    the others wait in the legend."""
+    first = curves[0]
+    return True if curve.arm == first.arm or curve.path == first.path else "legendonly"
+
+
+def _traces(go: Any, curve: CurveView, name: str, colour: str, dash: str) -> list[Any]:
     """A band, where there is one, and the line over it."""
     levels: Sequence[Estimate] = curve.metrics.get(name, ())
     known = [
         (v, one) for v, one in zip(curve.values, levels, strict=False) if one.value is not None
     ]
-    title = f"{curve.arm}, {curve.path}"
+    title = f"{label_of(curve)}, {curve.path}"
     traces = []
     banded = [(v, one) for v, one in known if one.low is not None and one.high is not None]
     if banded:
@@ -115,7 +132,7 @@ def _traces(go: Any, curve: CurveView, name: str, colour: str) -> list[Any]:
             mode="lines+markers",
             name=title,
             legendgroup=title,
-            line={"color": colour},
+            line={"color": colour, "dash": dash},
         )
     )
     return traces

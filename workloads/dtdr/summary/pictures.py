@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from workloads.contract import CurveView, Estimate
-from workloads.dtdr.summary.naming import LABELS, METRICS, arms_of, paths_of, wide
+from workloads.dtdr.summary.naming import LABELS, METRICS, label_of, wide
 
 DPI = 150
 COLUMNS = 3
@@ -17,12 +17,14 @@ _METRIC, _BESIDE = "top10_overlap", "cosine"
 
 def draw_by_path(curves: Sequence[CurveView], along: str, path: Path) -> Path:
     """A panel for each path, a colour for each arm: what a codec changes. Gives `path`."""
-    return _draw(curves, along, path, lambda c: c.path, lambda c: c.arm, paths_of, arms_of)
+    return _draw(curves, along, path, lambda c: c.path, label_of)
 
 
 def draw_by_arm(curves: Sequence[CurveView], along: str, path: Path) -> Path:
-    """A panel for each arm, a colour for each path: what domain and fill change. Gives `path`."""
-    return _draw(curves, along, path, lambda c: c.arm, lambda c: c.path, arms_of, paths_of)
+    """A panel for each arm with several paths, a colour for each path: what domain and fill change.
+    Gives `path`."""
+    several = [one for one in curves if sum(c.arm == one.arm for c in curves) > 1]
+    return _draw(several or curves, along, path, label_of, lambda c: c.path)
 
 
 def _draw(
@@ -31,13 +33,12 @@ def _draw(
     path: Path,
     panel_of: Callable[[CurveView], str],
     line_of: Callable[[CurveView], str],
-    panels: Callable[[Sequence[CurveView]], list[str]],
-    lines: Callable[[Sequence[CurveView]], list[str]],
 ) -> Path:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    titles, names = panels(curves), lines(curves)
+    titles = list(dict.fromkeys(map(panel_of, curves)))
+    names = list(dict.fromkeys(map(line_of, curves)))
     columns = min(COLUMNS, len(titles))
     rows = -(-len(titles) // columns)
     figure = Figure(figsize=(4.2 * columns + 1.0, 3.2 * rows + 0.7), layout="constrained")

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from workloads.contract import StudyView, SummaryTable
+from workloads.dtdr.summary.coherence import writing_rows, writing_table
 from workloads.dtdr.summary.naming import by_along, stem
 from workloads.dtdr.summary.samples import (
     compared,
@@ -13,8 +14,6 @@ from workloads.dtdr.summary.samples import (
     samples_of,
     samples_page,
     side_by_side,
-    writing_rows,
-    writing_table,
 )
 from workloads.dtdr.summary.tables import codec_rows, codec_table, curve_rows, write_csv
 

@@ -17,22 +17,22 @@ def gaussian(*shape: int, dtype: torch.dtype = torch.float64) -> torch.Tensor:
     return torch.randn(*shape, generator=generator, dtype=torch.float64).to(dtype)
 
 
-@pytest.mark.parametrize("n", LENGTHS)
-def test_it_is_that_of_scipy(n: int) -> None:
-    x = gaussian(6, n)
-    theirs = torch.from_numpy(dct(x.numpy(), norm="ortho"))
-    torch.testing.assert_close(dct2(x), theirs, rtol=0, atol=1e-12)
-    back = torch.from_numpy(idct(x.numpy(), norm="ortho"))
-    torch.testing.assert_close(idct2(x), back, rtol=0, atol=1e-12)
+def test_it_is_that_of_scipy() -> None:
+    for n in LENGTHS:
+        x = gaussian(6, n)
+        theirs = torch.from_numpy(dct(x.numpy(), norm="ortho"))
+        torch.testing.assert_close(dct2(x), theirs, rtol=0, atol=1e-12)
+        back = torch.from_numpy(idct(x.numpy(), norm="ortho"))
+        torch.testing.assert_close(idct2(x), back, rtol=0, atol=1e-12)
 
 
-@pytest.mark.parametrize("n", LENGTHS)
-def test_in_float32_the_inverse_undoes_it_and_norms_are_kept(n: int) -> None:
-    x = gaussian(6, n, dtype=torch.float32)
-    there = dct2(x)
-    assert there.dtype == torch.float32
-    torch.testing.assert_close(idct2(there), x, rtol=0, atol=1e-5)
-    torch.testing.assert_close(there.norm(dim=1), x.norm(dim=1), rtol=1e-5, atol=0)
+def test_in_float32_the_inverse_undoes_it_and_norms_are_kept() -> None:
+    for n in LENGTHS:
+        x = gaussian(6, n, dtype=torch.float32)
+        there = dct2(x)
+        assert there.dtype == torch.float32
+        torch.testing.assert_close(idct2(there), x, rtol=0, atol=1e-5)
+        torch.testing.assert_close(there.norm(dim=1), x.norm(dim=1), rtol=1e-5, atol=0)
 
 
 def test_many_rows_are_transformed_as_each_alone() -> None:

@@ -15,18 +15,18 @@ ALL: tuple[Transform, ...] = get_args(Transform)
 PROPER: tuple[Transform, ...] = ("hadamard", "dct", "hadamard+dct")
 
 
-def gaussian(*shape: int, dtype: torch.dtype = torch.float32) -> torch.Tensor:
-    generator = torch.Generator().manual_seed(0)
+def gaussian(*shape: int, dtype: torch.dtype = torch.float32, seed: int = 0) -> torch.Tensor:
+    generator = torch.Generator().manual_seed(seed)
     return torch.randn(*shape, generator=generator).to(dtype)
 
 
 @pytest.mark.parametrize("transform", ALL)
-@pytest.mark.parametrize("n", [1, 5, 16, 96, 300, 700])
-def test_rows_come_back(transform: Transform, n: int) -> None:
-    x = gaussian(4, 3, n)
-    coefficients = transformed(x, transform)
-    assert coefficients.shape == (4, 3, padded_length(n, transform))
-    torch.testing.assert_close(restored(coefficients, transform, n), x, rtol=0, atol=1e-5)
+def test_rows_come_back(transform: Transform) -> None:
+    for n in (1, 5, 16, 96, 300, 700):
+        x = gaussian(4, 3, n)
+        coefficients = transformed(x, transform)
+        assert coefficients.shape == (4, 3, padded_length(n, transform))
+        torch.testing.assert_close(restored(coefficients, transform, n), x, rtol=0, atol=1e-5)
 
 
 @pytest.mark.parametrize("transform", ALL)
@@ -72,20 +72,20 @@ def test_coefficients_of_another_length_are_refused() -> None:
 
 
 @pytest.mark.parametrize("transform", PROPER)
-@pytest.mark.parametrize("rho", [0.1, 0.25, 0.5, 0.75, 0.9])
 @pytest.mark.parametrize("which", ["random", "leading"])
 def test_a_share_of_the_coefficients_has_the_cosine_of_its_root(
-    transform: Transform, rho: float, which: str
+    transform: Transform, which: str
 ) -> None:
     x = gaussian(512, 128)
     coefficients = transformed(x, transform)
-    order = (
-        gaussian(512, 128).argsort(1) if which == "random" else torch.arange(128).expand(512, -1)
-    )
-    gone = order[:, max(1, int(rho * 128)) :]
-    part = restored(coefficients.scatter(1, gone, 0), transform, 128)
-    cosine = cosine_similarity(part, x).mean().item()
-    assert cosine == pytest.approx(rho**0.5, abs=0.02)
+    order = torch.arange(128).expand(512, -1)
+    if which == "random":
+        order = gaussian(512, 128, seed=1).argsort(1)
+    for rho in (0.1, 0.25, 0.5, 0.75, 0.9):
+        gone = order[:, max(1, round(rho * 128)) :]
+        part = restored(coefficients.scatter(1, gone, 0), transform, 128)
+        cosine = cosine_similarity(part, x).mean().item()
+        assert cosine == pytest.approx(rho**0.5, abs=0.02), rho
 
 
 def test_the_largest_tenth_of_the_coefficients_says_more_than_any_tenth() -> None:

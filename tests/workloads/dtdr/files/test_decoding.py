@@ -16,8 +16,11 @@ from tests.workloads.dtdr.files.models import odd_tensors, saved_llama, saved_mo
 from workloads.dtdr.anchors import Anchor
 from workloads.dtdr.asking import Asked
 from workloads.dtdr.codec.recipe import Recipe
+from workloads.dtdr.codec.tensors import encode_tensor
+from workloads.dtdr.codec.transforms import restored, transformed
 from workloads.dtdr.files import DamagedTensorError, EncodedModel, decode_model, encode_model
 from workloads.dtdr.files.index import read_index
+from workloads.dtdr.fills import gaussian
 from workloads.errors import InputError
 from workloads.models import load_model, resolve_model
 
@@ -135,6 +138,7 @@ def test_an_anchor_that_does_not_fit_is_refused_naming_the_tensor(tmp_path: Path
             tmp_path / "d",
             Asked(fraction=0.5, fill="guided"),
             Anchor.of_model(other),
+            lambda *step: pytest.fail(f"wrote {step[0]}"),
         )
     assert not (tmp_path / "d").exists()
 
@@ -159,8 +163,6 @@ def damaged(tmp_path: Path) -> Path:
 
 
 def whole_matrix() -> Tensor:
-    from workloads.dtdr.codec.tensors import encode_tensor
-
     return encode_tensor("matrix", odd_tensors()["matrix"], Recipe(block_rows=4)).decoded()
 
 
@@ -192,6 +194,33 @@ def test_damaged_blocks_are_filled_from_an_anchor(tmp_path: Path, damaged: Path)
     anchor = Anchor.of_model(tmp_path / "m")
     decode_model(encoded, tmp_path / "d", point, anchor, damaged="fill")
     assert torch.equal(read(tmp_path / "d")["matrix"][4:8], odd_tensors()["matrix"][4:8])
+
+
+def test_damaged_blocks_of_coefficients_are_filled_with_coefficients(
+    tmp_path: Path, damaged: Path
+) -> None:
+    point = Asked(fraction=0.5, domain="leading", fill="random", draw=3)
+    decode_model(EncodedModel.open(damaged), tmp_path / "d", point, damaged="fill")
+    found = transformed(read(tmp_path / "d")["matrix"], "hadamard")
+    noise = gaussian((10, 8), 3, "matrix", found.device)
+    restored_noise = transformed(restored(noise, "hadamard", 6), "hadamard")
+    own = encode_tensor("matrix", odd_tensors()["matrix"], Recipe(block_rows=4)).coefficients()
+    known = torch.cat([own[:4, :4], own[8:, :4]])
+    size = known.double().std(correction=0).float()
+    assert torch.allclose(found[4:8], restored_noise[4:8] * size, atol=1e-5)
+
+
+def test_noise_is_as_large_as_what_is_not_damaged(tmp_path: Path, damaged: Path) -> None:
+    scale = read_index(damaged).tensors["matrix"].parts["scale"]
+    with (damaged / scale.file).open("r+b") as file:
+        file.seek(scale.begin + 4 * 5)
+        file.write(b"\xff\xff\x7f\x7f")  # the largest float
+    point = Asked(noise=0.1)
+    decode_model(EncodedModel.open(damaged), tmp_path / "d", point, damaged="fill")
+    found = read(tmp_path / "d")["matrix"]
+    assert not found[4:8].any()
+    error = (found - whole_matrix())[[0, 1, 2, 3, 8, 9]]
+    assert 0.05 < float(error.square().mean().sqrt()) < 0.2
 
 
 def test_damaged_blocks_are_kept_as_they_are(tmp_path: Path, damaged: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
@@ -16,8 +17,8 @@ from safetensors.torch import load_file, save_file
 from tests.workloads.dtdr.files.models import odd_tensors, saved_llama, saved_model
 from workloads.dtdr.codec.recipe import Recipe
 from workloads.dtdr.codec.tensors import encode_tensor
-from workloads.dtdr.files import EncodedModel, encode_model, read_index, write_encoded
-from workloads.dtdr.files.checksums import block_checksums
+from workloads.dtdr.files import EncodedModel, encode_model, encoding, read_index, write_encoded
+from workloads.dtdr.files.checksums import block_checksums, tensor_checksum
 from workloads.dtdr.files.writing import new_folder
 from workloads.errors import InputError
 from workloads.models import resolve_model
@@ -220,6 +221,14 @@ def test_an_empty_folder_is_filled_and_an_encoded_one_replaced_by_force(tmp_path
     assert sorted(os.listdir(tmp_path)) == ["model", "out"]
 
 
+def test_a_link_is_no_target(tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "link").symlink_to("empty")
+    with pytest.raises(InputError, match="is a link"):
+        encode_model(saved_model(tmp_path / "m", odd_tensors()), Recipe(), tmp_path / "link")
+    assert sorted(os.listdir(tmp_path)) == ["empty", "link", "m"]
+
+
 def test_the_source_is_never_the_target(tmp_path: Path) -> None:
     folder = saved_model(tmp_path / "model", odd_tensors())
     with pytest.raises(InputError, match="is read from"):
@@ -279,3 +288,26 @@ def test_a_model_of_the_hub_is_read_from_its_cache(
     assert EncodedModel.open(tmp_path / "out").source == f"hub:org/name@{commit}"
     with pytest.raises(InputError, match="go online, or give a local folder"):
         encode_model(resolve_model(f"org/other@{commit}"), Recipe(), tmp_path / "other")
+
+
+def test_padding_is_told(tmp_path: Path) -> None:
+    folder = saved_model(tmp_path / "m", {"w": torch.ones(3, 5), "v": torch.ones(5)})
+    assert encode_model(folder, Recipe("hadamard"), tmp_path / "a").padding_bytes == 3 * 3
+    as_numbers = encode_model(folder, Recipe("hadamard", "none"), tmp_path / "b")
+    assert as_numbers.padding_bytes == 3 * 3 * 4
+    assert encode_model(folder, Recipe("dct"), tmp_path / "c").padding_bytes == 0
+
+
+def test_checksums_are_those_of_each_tensor_and_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(encoding, "_SHARD_BYTES", 100)
+    encode_model(saved_model(tmp_path / "m", odd_tensors()), Recipe(block_rows=4), tmp_path / "out")
+    index = read_index(tmp_path / "out")
+    assert len(index.weights) > 3
+    for name, entry in index.weights.items():
+        content = (tmp_path / "out" / name).read_bytes()
+        assert (entry.bytes, entry.sha256) == (len(content), hashlib.sha256(content).hexdigest())
+    for name, tensor in EncodedModel.open(tmp_path / "out", verify=False).items():
+        assert index.tensors[name].crc32 == block_checksums(tensor), name
+        assert index.tensors[name].sha256 == tensor_checksum(tensor.parts), name

@@ -12,6 +12,7 @@ from tests.workloads.dtdr.files.models import odd_tensors, saved_model
 from tests.workloads.dtdr.files.test_decoding import damage
 from workloads.dtdr.codec.recipe import Recipe
 from workloads.dtdr.files import EncodedModel, encode_model, inspect_model
+from workloads.dtdr.files.inspecting import Sums
 from workloads.errors import InputError
 
 
@@ -97,3 +98,9 @@ def test_a_tensor_that_the_original_lacks_is_named(tmp_path: Path, encoded: Path
     del tensors["matrix"]
     with pytest.raises(InputError, match="tensor matrix is not in"):
         inspect_model(encoded, saved_model(tmp_path / "other", tensors))
+
+
+def test_a_largest_error_that_is_not_a_number_is_not_passed_over() -> None:
+    nan = Sums(largest=float("nan"))
+    for both in (nan + Sums(largest=2.0), Sums(largest=2.0) + nan):
+        assert both.largest != both.largest

@@ -367,6 +367,23 @@ def test_claims_of_enormous_sizes_cost_nothing(tmp_path: Path) -> None:
             read_pickle(path)
 
 
+def test_a_text_that_is_made_bytes_again_and_again_is_refused() -> None:
+    """A small file must not fill the memory: 8 KiB of text, and 1000 copies of it by recalls."""
+    text = b"X" + struct.pack("<I", 8192) + b"x" * 8192
+    named = b"c_codecs\nencode\nq\x00" + text + b"q\x01X\x06\x00\x00\x00latin1q\x02"
+    copies = b"h\x00h\x01h\x02\x86R" * 1000
+    with pytest.raises(NotData, match="made bytes many times"):
+        DataMachine(b"(" + named + copies + b"l.").run()
+    dtype = b"cnumpy\ndtype\n(U\x02u1tR"
+    array = b"cnumpy.core.multiarray\n_reconstruct\n(cnumpy\nndarray\nK\x00U\x01btR"
+    state = b"(K\x01(M\x00 tq\x03" + dtype + b"q\x04\x89h\x01tb"
+    once = b"(" + text + b"q\x01" + array + state
+    again = array + b"(K\x01h\x03h\x04\x89h\x01tb"
+    assert len(DataMachine(once + b"l.").run()) == 2
+    with pytest.raises(NotData, match="made bytes many times"):
+        DataMachine(once + again * 200 + b"l.").run()
+
+
 def test_an_array_that_is_never_filled_is_refused(tmp_path: Path) -> None:
     with pytest.raises(NotData, match="never filled"):
         PickledArray().array()
