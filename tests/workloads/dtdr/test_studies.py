@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from orchestrator import Study
-from orchestrator.curve_design import Fractions
+from orchestrator.curve_design import Fractions, Higher
 from orchestrator.evaluation.tables import asked_points
 from orchestrator.home import Home
 from workloads.dtdr.asking import asked
@@ -83,6 +83,21 @@ def test_the_emergence_study_has_every_codec_domain_and_fill_and_the_plain_contr
     assert study.file.base["prompts"] >= 32
     noise = next(one for one in design.questions.values() if one.curve.path == "noise")
     assert (noise.curve.arm, noise.than.arm) == ("hadamard-row", "int8")
+
+
+@pytest.mark.parametrize("preset", [None, "smoke"])
+@pytest.mark.parametrize("name", STUDIES)
+def test_only_the_whole_model_is_left_out_of_a_question(
+    name: str, preset: str | None, home: Home
+) -> None:
+    """What is left out where nothing is said is the last value, which need not be the whole."""
+    design = design_of(Study.load(name, preset=preset, home=home.root))
+    for question in design.questions.values():
+        path = design.paths[question.curve.path]
+        along, values = path.along or design.along, path.values or design.values
+        if isinstance(question, Higher) and along != "fraction":
+            assert question.values is not None
+            assert set(question.values) == set(values)
 
 
 def test_the_guide_is_compared_with_itself_alone_at_the_least_fraction(home: Home) -> None:
