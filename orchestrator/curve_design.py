@@ -131,6 +131,13 @@ class Fractions(Part):
     @classmethod
     def _names_differ(cls, arms: list[ArmFile]) -> list[ArmFile]:
         unique_names(arms)
+        for arm in arms:
+            if arm.role not in ("arm", "control"):
+                raise ValueError(
+                    f"arm '{arm.name}' has the role '{arm.role}', which curves do not know: their "
+                    "questions say what is compared. Give 'control' to an arm that is shown apart, "
+                    "else leave role out"
+                )
         return arms
 
     @field_validator("values")

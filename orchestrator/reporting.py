@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from orchestrator.report.sections import Section
     from orchestrator.study import Study
 
-REPORT_VERSION = 4
+REPORT_VERSION = 5
 _LIBRARIES = ("ray", "torch", "transformers", "peft", "accelerate", "mlflow")
 
 

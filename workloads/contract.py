@@ -107,6 +107,8 @@ class Metric:
     """A metric a workload reports. `unit` is shown beside it; ranks are reduced by `reducer`.
 
     Not `reproducible`: it measures time or the machine, so that a replay does not compare it.
+    `limits`: what it cannot be below and above, None for no limit; ends of its intervals are shown
+    within them.
     """
 
     description: str
@@ -114,6 +116,7 @@ class Metric:
     reducer: Reducer = "mean"
     higher_is_better: bool | None = None
     reproducible: bool = True
+    limits: tuple[float | None, float | None] = (None, None)
 
 
 @dataclass(frozen=True)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from orchestrator.cli.long_work import progress_bar, told_in_one_line
 from orchestrator.cli.options import AsJson, print_json
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ _Force = Annotated[
     bool, typer.Option("--force", help="Replace a folder that encode or decode wrote.")
 ]
 _TOLD_PADDING = 0.02
-_MODEL = "A model folder, a hub id (org/name[@revision]), or embedded:llama."
+_MODEL = "A model folder, a hub id (org/name or org/name@revision), or embedded:llama."
 
 
 def encode(
@@ -32,17 +32,29 @@ def encode(
     out: _Out,
     transform: Annotated[
         str | None,
-        typer.Option("--transform", metavar="none|hadamard|dct|hadamard+dct", help="[hadamard]"),
+        typer.Option(
+            "--transform",
+            metavar="none|hadamard|dct|hadamard+dct",
+            help="Of each row.",
+            show_default="hadamard",
+        ),
     ] = None,
     quantiser: Annotated[
-        str | None, typer.Option("--quantiser", metavar="none|row|block|minmax", help="[row]")
+        str | None,
+        typer.Option(
+            "--quantiser",
+            metavar="none|row|block|minmax",
+            help="What shares a scale: a row, 16 neighbours in it, or --block-rows rows.",
+            show_default="row",
+        ),
     ] = None,
     block_rows: Annotated[
         int | None,
         typer.Option(
             "--block-rows",
             metavar="N",
-            help="Rows in a unit of truncation [the largest tensor has 128 units].",
+            help="Rows in a block, the unit of what is kept.",
+            show_default="128 blocks in the largest tensor",
         ),
     ] = None,
     original: Annotated[
@@ -55,7 +67,7 @@ def encode(
     """A model as 8-bit codes of transformed weights, in a folder of safetensors and an index."""
     from workloads.dtdr.files import encode_model
 
-    with _told_in_one_line(out), _bar("encoding", as_json) as progress:
+    with told_in_one_line(out), progress_bar("encoding", as_json) as progress:
         if Path(model).suffix == ".pkl":
             _refuse_codec_of_pickle(transform, quantiser, block_rows)
             done = _imported(model, original, out, progress, force)
@@ -65,6 +77,8 @@ def encode(
 
                 raise UsageError("--model goes with a .pkl file; leave it out.")
             ref = _model(model)
+            if ref.path is not None:
+                _refuse_inside(out, ref.path)
             recipe = _recipe(ref, transform, quantiser, block_rows)
             done = encode_model(ref, recipe, out, progress, force=force)
     _say_encoded(done, as_json)
@@ -88,7 +102,10 @@ def decode(
             "--fill", metavar="zero|random|guided|matched", help="What stands for the rest."
         ),
     ] = "zero",
-    scale: Annotated[float, typer.Option("--scale", help="Of the anchor.")] = 0.15,
+    scale: Annotated[
+        float | None,
+        typer.Option("--scale", help="Of the anchor.", show_default="0.15"),
+    ] = None,
     anchor: Annotated[
         str | None,
         typer.Option(
@@ -108,7 +125,10 @@ def decode(
     dtype: Annotated[
         str | None,
         typer.Option(
-            "--dtype", metavar="float64|float32|bfloat16|float16", help="[as in the original]"
+            "--dtype",
+            metavar="float64|float32|bfloat16|float16",
+            help="Of all numbers.",
+            show_default="as in the original",
         ),
     ] = None,
     damaged: Annotated[
@@ -126,18 +146,20 @@ def decode(
     from workloads.dtdr.asking import asked
     from workloads.dtdr.files import EncodedModel, decode_model
 
-    with _told_in_one_line(out), _bar("decoding", as_json) as progress:
-        point = asked(
-            {
-                "fraction": fraction,
-                "domain": domain,
-                "fill": fill,
-                "scale": scale,
-                "shuffled": shuffled,
-                "noise": noise,
-                "draw": draw,
-            }
-        )
+    with told_in_one_line(out), progress_bar("decoding", as_json) as progress:
+        given: dict[str, object] = {
+            "fraction": fraction,
+            "domain": domain,
+            "fill": fill,
+            "shuffled": shuffled,
+            "noise": noise,
+            "draw": draw,
+        }
+        point = asked(given if scale is None else {**given, "scale": scale})
+        if fill not in ("guided", "matched"):
+            options = {"--anchor": anchor, "--scale": scale, "--shuffled": shuffled or None}
+            _refuse_unused(fill, options)
+        _refuse_inside(out, folder)
         encoded = EncodedModel.open(folder)
         guide = None if anchor is None else _anchor(anchor, encoded)
         done = decode_model(
@@ -161,6 +183,8 @@ def decode(
     for name, blocks in done.damaged.items():
         verb = "filled" if damaged == "fill" else "kept"
         typer.echo(f"damaged and {verb}: {name}, {_blocks(len(blocks))}", err=True)
+    for name, count in done.non_finite.items():
+        typer.echo(f"NaN or infinite: {count:,} numbers of {name}", err=True)
 
 
 def inspect(
@@ -174,7 +198,7 @@ def inspect(
     """Sizes, ratios and errors of an encoded model by tensor. Exit code 1 if it is damaged."""
     from workloads.dtdr.files import inspect_model
 
-    with _told_in_one_line(None), _bar("reading", as_json) as progress:
+    with told_in_one_line(None), progress_bar("reading", as_json) as progress:
         original = None if against is None else _model(against)
         found = inspect_model(folder, original, progress)
     if as_json:
@@ -189,6 +213,24 @@ def _model(given: str) -> ModelRef:
     from workloads.models import resolve_model
 
     return resolve_model(given)
+
+
+def _refuse_inside(out: Path, folder: Path) -> None:
+    from workloads.errors import InputError
+
+    if out.resolve().is_relative_to(folder.resolve()):
+        raise InputError(f"--out {out} is inside {folder}, which is read; give another folder")
+
+
+def _refuse_unused(fill: str, given: Mapping[str, object]) -> None:
+    from workloads.errors import InputError
+
+    unused = [name for name, value in given.items() if value is not None]
+    if unused:
+        raise InputError(
+            f"{unused[0]} changes nothing with --fill {fill}; give --fill guided or matched, or "
+            f"leave {unused[0]} out"
+        )
 
 
 def _recipe(
@@ -256,7 +298,8 @@ def _say_encoded(done: Encoding, as_json: bool) -> None:
     typer.echo(
         f"{done.folder}: {done.tensors} tensors ({done.plain} plain), "
         f"{size_text(done.original_bytes)} → {size_text(done.bytes)} ({done.ratio:.2f} times "
-        f"smaller), {done.mb_per_s:.3g} MB/s"
+        f"smaller; {size_text(done.disk_bytes)} on disk with headers, index and copied files), "
+        f"{done.mb_per_s:.3g} MB/s"
     )
     share = done.padding_bytes / max(1, done.bytes)
     if share >= _TOLD_PADDING:
@@ -277,6 +320,7 @@ def _show(found: Inspection) -> None:
 
     from orchestrator.report.rows import size_text
     from orchestrator.verdict.numbers import MISSING
+    from workloads.dtdr.files.damage import listed
 
     def number(value: float | None, form: str = ".3g") -> str:
         return MISSING if value is None else format(value, form)
@@ -308,71 +352,14 @@ def _show(found: Inspection) -> None:
     console.print(
         f"\n{found.recipe.transform} {found.recipe.quantiser}, {found.recipe.block_rows} rows a "
         f"block: {size_text(found.original_bytes)} → {size_text(found.bytes)}, ratio "
-        f"{number(found.ratio, '.2f')}; relative L2 error {number(whole['relative_l2'])}"
+        f"{number(found.ratio, '.2f')} ({size_text(found.disk_bytes)} on disk with headers, index "
+        f"and copied files); relative L2 error {number(whole['relative_l2'])}"
         + ("" if found.against else " (give --against MODEL)")
     )
     for alias, name in found.tied.items():
         console.print(f"{alias} is {name}")
     for tensor in found.tensors:
         if tensor.damaged:
-            console.print(f"damaged: {tensor.name}, blocks {', '.join(map(str, tensor.damaged))}")
+            console.print(f"damaged: {tensor.name}, blocks {listed(tensor.damaged)}")
     for file in found.damaged_files:
         console.print(f"damaged: {file} is not what was written")
-
-
-@contextmanager
-def _bar(verb: str, quiet: bool) -> Iterator[Callable[[str, int, int], None]]:
-    """A progress bar on standard error, while it is a terminal."""
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
-
-    console = Console(stderr=True, highlight=False)
-    columns = (
-        TextColumn(verb),
-        BarColumn(),
-        TaskProgressColumn(),
-        TextColumn("{task.fields[name]}"),
-    )
-    with Progress(
-        *columns, console=console, transient=True, disable=quiet or not console.is_terminal
-    ) as bar:
-        task = bar.add_task(verb, total=None, name="")
-
-        def progress(name: str, done: int, total: int) -> None:
-            bar.update(task, completed=done, total=total or None, name=name)
-
-        yield progress
-
-
-@contextmanager
-def _told_in_one_line(out: Path | None) -> Iterator[None]:
-    """What a person can mend is one line, with exit code 2; so is a full disk, with 1."""
-    import errno
-
-    from orchestrator.errors import UsageError
-    from workloads.errors import InputError
-
-    nothing = "" if out is None else f" Nothing was left at {out}."
-    try:
-        yield
-    except InputError as error:
-        raise UsageError(str(error)) from error
-    except KeyboardInterrupt:
-        typer.echo(f"orrery: interrupted.{nothing}", err=True)
-        raise typer.Exit(130) from None
-    except OSError as error:
-        if error.errno not in (
-            errno.ENOSPC,
-            errno.EDQUOT,
-            errno.EFBIG,
-            errno.EROFS,
-            errno.EACCES,
-            errno.EPERM,
-        ):
-            raise
-        typer.echo(
-            f"orrery: the disk refuses to write: {error.strerror}.{nothing} Free some space, or "
-            "give another --out.",
-            err=True,
-        )
-        raise typer.Exit(1) from None

@@ -134,6 +134,11 @@ class CurveAnswer:
         family: questions over which the ends are simultaneous.
         values: by value, simultaneous over them too.
         sentence: the answer in words; `why`: what the numbers do not say.
+        examples: it was asked of; None where nothing was.
+        takes: of an inconclusive one, how many examples would make an interval of half the margin
+            either way, estimated from this one; None where it is as narrow, there is none, or it
+            holds the scatter of random draws.
+        draws: the fewest random draws of a curve that has several; None where none has.
     """
 
     name: str
@@ -152,11 +157,15 @@ class CurveAnswer:
     high: float | None = None
     values: tuple[ValueAnswer, ...] = ()
     why: str = ""
+    examples: int | None = None
+    takes: int | None = None
+    draws: int | None = None
 
 
 @dataclass(frozen=True)
 class StudyCurves:
-    """All curves of a study and the answers to its questions. `answer`: to the first of them."""
+    """All curves of a study and the answers to its questions. `answer`: to the first of them.
+    `limits`: what metrics cannot be below and above."""
 
     metric: str
     confidence: float
@@ -168,6 +177,7 @@ class StudyCurves:
     answer: str
     state: Literal["answered", "no verdict yet", "no question"]
     notes: tuple[str, ...] = ()
+    limits: dict[str, tuple[float | None, float | None]] = dataclasses.field(default_factory=dict)
 
     def find(self, arm: str, path: str) -> Curve | None:
         """One curve, or None."""

@@ -1,11 +1,12 @@
-"""Intervals over examples: of means, and of where the curve of the means crosses a level.
+"""Intervals over examples and draws: of means, and of where the curve of the means crosses a level.
 
-Everything is conditional on the model: the interval speaks of other examples like these. Examples
-of a cluster (a text) go together.
+Everything is conditional on the model: the interval speaks of other examples like these, and of
+other draws where several were made. Examples of a cluster (a text) go together.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -23,21 +24,29 @@ BETWEEN = 12
 
 
 def mean_ends(
-    figures: Floats, clusters: NDArray[np.intp], confidence: float, family: int = 1
+    figures: Floats,
+    clusters: NDArray[np.intp],
+    confidence: float,
+    family: int = 1,
+    draws: Sequence[Floats] = (),
 ) -> tuple[Floats, Floats]:
     """Lower and upper ends [figures] of the means of figures by example [figures, examples].
 
     As removal costs of one model: t over the clusters, widened where few examples make the
     difference, and simultaneous over `family` (see `orchestrator.effects.estimating`). NaN from a
-    single cluster.
+    single cluster. `draws`: parts [draws, figures] of the means by random draw, which come on top
+    (`orchestrator.curves.draws`).
     """
     import numpy as np
 
+    from orchestrator.curves.draws import draw_half
     from orchestrator.effects.estimating import Reduced, intervals
 
     one = Reduced(figures.mean(axis=1), figures, np.zeros(0, dtype=bool))
     found = intervals([one], clusters, [family] * len(figures), confidence, one_model=True)
-    return found.low, found.high
+    half = draw_half(draws, (1.0 - confidence) / (2 * family))
+    mean = figures.mean(axis=1)
+    return mean - np.hypot(mean - found.low, half), mean + np.hypot(found.high - mean, half)
 
 
 def unanimous_half_width(spread: float, clusters: int, confidence: float, family: int = 1) -> float:
@@ -89,20 +98,31 @@ class Band:
         return min(lows), max(highs)
 
 
-def band(values: Floats, scores: Floats, clusters: NDArray[np.intp], confidence: float) -> Band:
-    """Of a rising curve [values, examples]; `values` ascend."""
+def band(
+    values: Floats,
+    scores: Floats,
+    clusters: NDArray[np.intp],
+    confidence: float,
+    draws: Floats | None = None,
+) -> Band:
+    """Of a rising curve [values, examples]; `values` ascend. `draws` [draws, values]: its means."""
     import numpy as np
 
     means = scores.mean(axis=1)
     blocks = pooled(means)
     sizes = np.bincount(blocks)
-    curves = [scores]
+    # what is done to an example's curve is done to a draw's
+    by_draw = np.zeros((len(values), 0)) if draws is None else draws.T
+    curves = [np.concatenate([scores, by_draw], axis=1)]
     if (sizes > 1).any():
-        smooth = np.zeros((len(sizes), scores.shape[1]))
-        np.add.at(smooth, blocks, scores)
+        smooth = np.zeros((len(sizes), curves[0].shape[1]))
+        np.add.at(smooth, blocks, curves[0])
         curves.append((smooth / sizes[:, None])[blocks])
     places = _places(values)
-    sides = [mean_ends(_along(values, one, places), clusters, confidence) for one in curves]
+    sides = []
+    for one in curves:
+        examples, drawn = np.split(_along(values, one, places), [scores.shape[1]], axis=1)
+        sides.append(mean_ends(examples, clusters, confidence, draws=[drawn.T]))
     known = not any(np.isnan(end).any() for side in sides for end in side)
     return Band(values, isotonic(means), places, tuple(sides) if known else None)
 

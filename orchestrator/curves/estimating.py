@@ -23,13 +23,14 @@ if TYPE_CHECKING:
 @dataclass(frozen=True)
 class Asks:
     """What the design says of every curve: `level` of its threshold, `low` and `high` of its
-    width."""
+    width; and what the metric cannot be below and above."""
 
     metric: str
     level: float
     low: float
     high: float
     confidence: float
+    limits: tuple[float | None, float | None] = (None, None)
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,12 +58,14 @@ def turned(gathered: Gathered, confidence: float) -> Turned | None:
     if gathered.problems or gathered.scores is None or len(gathered.values) < 2:
         return None
     values = np.array([one.value for one in gathered.values], dtype=np.float64)
-    scores = gathered.scores
+    scores, draws = gathered.scores, gathered.draws
     sign = 1.0 if rises(gathered) else -1.0
     if sign < 0:
         values, scores = -values[::-1], scores[::-1]
+        draws = None if draws is None else draws[:, ::-1]
     clusters = cluster_index(gathered.clusters)
-    return Turned(Rise(values, scores), clusters, sign, band(values, scores, clusters, confidence))
+    found = band(values, scores, clusters, confidence, draws)
+    return Turned(Rise(values, scores, draws), clusters, sign, found)
 
 
 def rises(gathered: Gathered) -> bool:
@@ -129,7 +132,9 @@ def _points(gathered: Gathered, found: Turned | None, asks: Asks) -> tuple[Curve
     highs: dict[int, float] = {}
     if gathered.scores is not None and whole:
         clusters = cluster_index(gathered.clusters)
-        ends = mean_ends(gathered.scores[whole], clusters, asks.confidence)
+        draws = gathered.draws
+        parts = () if draws is None else (draws[:, whole],)
+        ends = mean_ends(gathered.scores[whole], clusters, asks.confidence, draws=parts)
         lows, highs = (dict(zip(whole, end.tolist(), strict=True)) for end in ends)
     means = [
         statistics.fmean(one.draw_means) if one.draw_means else None for one in gathered.values
@@ -141,8 +146,8 @@ def _points(gathered: Gathered, found: Turned | None, asks: Asks) -> tuple[Curve
         CurvePoint(
             value=one.value,
             mean=means[i],
-            low=_finite(lows.get(i)),
-            high=_finite(highs.get(i)),
+            low=clipped(_finite(lows.get(i)), asks.limits),
+            high=clipped(_finite(highs.get(i)), asks.limits),
             fit=fits[i] if fits else None,
             draws=one.draws,
             draw_sd=statistics.stdev(one.draw_means) if len(one.draw_means) > 1 else None,
@@ -192,6 +197,15 @@ def is_censored(found: Turned, asks: Asks) -> bool:
         begin = found.band.crossing_ends(asks.low)[0]
         end = found.band.crossing_ends(asks.high)[1]
     return bool(begin == -np.inf or end == np.inf)
+
+
+def clipped(end: float | None, limits: tuple[float | None, float | None]) -> float | None:
+    """An end of an interval within what the metric can be: it covers no less."""
+    low, high = limits
+    if end is None:
+        return None
+    end = end if low is None else max(low, end)
+    return end if high is None else min(high, end)
 
 
 def _finite(value: float | None) -> float | None:

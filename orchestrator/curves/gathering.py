@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from orchestrator.curve_design import DRAW
+
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
@@ -25,7 +27,8 @@ SPREAD = "_se"
 class AtValue:
     """What the points of one value came to: means over the draws of every model of the arm.
 
-    `draw_means` are the means of the metric by draw. `waits`: it is not measured yet; `problem`:
+    `draw_means` are the means of the metric by draw; `random`: whether another draw is another
+    point. `waits`: it is not measured yet; `problem`:
     why there is no mean.
     """
 
@@ -36,6 +39,7 @@ class AtValue:
     notes: tuple[str, ...] = ()
     problem: str = ""
     waits: bool = False
+    random: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,6 +65,23 @@ class Gathered:
     def name(self) -> str:
         """`ARM/PATH`."""
         return f"{self.arm}/{self.path}"
+
+    @property
+    def draws(self) -> Floats | None:
+        """[draws, values] means of the metric by random draw; None where there are not several, or
+        a value has none. Where nothing is random all draws are the same."""
+        import numpy as np
+
+        count = max(len(one.draw_means) for one in self.values)
+        if count < 2 or not all(len(one.draw_means) in (1, count) for one in self.values):
+            return None
+        columns = [np.broadcast_to(np.asarray(one.draw_means), (count,)) for one in self.values]
+        return np.stack(columns, axis=1)
+
+    @property
+    def one_draw(self) -> bool:
+        """Whether something in it is random, of which there is a single draw."""
+        return any(one.random and one.draws < 2 for one in self.values)
 
     @property
     def problems(self) -> tuple[str, ...]:
@@ -127,6 +148,7 @@ def gathered(
                     for point in points
                 ),
                 notes=tuple(t.notes[i] for t, i in places if i in t.notes),
+                random=any(DRAW in point for point in points),
             )
         )
         if units:

@@ -8,15 +8,17 @@ margin, *as sharp* within it both ways. Ends are simultaneous over the study's q
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from orchestrator.counted import counted
 from orchestrator.curves import curve as words
 from orchestrator.curves.curve import CurveAnswer, ValueAnswer
-from orchestrator.curves.estimating import Asks, Turned, is_censored, turned
+from orchestrator.curves.draws import difference, draw_half
+from orchestrator.curves.estimating import Asks, Turned, clipped, is_censored, turned
 from orchestrator.curves.gathering import SPREAD, Gathered
 from orchestrator.curves.sentences import sentence_of
+from orchestrator.curves.settling import settled_by
 
 if TYPE_CHECKING:
     import numpy as np
@@ -40,6 +42,11 @@ class _Asked:
     family: int
 
     def answer(self, label: str, **more: Any) -> CurveAnswer:
+        drawn = [
+            len(draws)
+            for draws in (self.curve.draws, self.than.draws)
+            if draws is not None and (draws != draws[0]).any()
+        ]
         made = CurveAnswer(
             name=self.name,
             kind=self.question.kind,
@@ -52,8 +59,11 @@ class _Asked:
             unit=self.unit,
             confidence=self.asks.confidence,
             family=self.family,
+            examples=len(self.curve.units) or None,
+            draws=min(drawn, default=None),
             **more,
         )
+        made = replace(made, takes=settled_by(made))
         return sentence_of(made, self.curve.along, getattr(self.question, "by", ""))
 
 
@@ -216,13 +226,27 @@ def _higher(asked: _Asked, question: Higher) -> CurveAnswer:
     assert asked.curve.scores is not None
     assert asked.than.scores is not None
     rows = [asked.curve.scores[i] - asked.than.scores[j] for i, j in pairs]
-    return _by_value(asked, values, rows)
+    ours, theirs = zip(*pairs, strict=True)
+    draws = difference(_draws(asked.curve)[:, ours], _draws(asked.than)[:, theirs])
+    return _by_value(asked, values, rows, draws)
+
+
+def _draws(curve: Gathered) -> Floats:
+    """[draws, values] means by random draw; a single row where there are not several."""
+    import numpy as np
+
+    if curve.draws is not None:
+        return curve.draws
+    assert curve.scores is not None
+    return np.asarray(curve.scores.mean(axis=1)[None])
 
 
 def _matched(asked: _Asked, question: Matched) -> CurveAnswer:
     """Where both have the same of another metric, which is taken as known: a property of the
     weights, such as their error, is (exactly for each draw, and both it and the scores are means
     over the same draws); a metric that comes with a standard error is not, which is said."""
+    import numpy as np
+
     by = question.by
     sides = [
         _against(curve, which.at, by)
@@ -232,7 +256,7 @@ def _matched(asked: _Asked, question: Matched) -> CurveAnswer:
         if side is None:
             why = f"{curve.name}: '{by}' was not measured at every value"
             return asked.answer(words.NOT_ANSWERED, why=why)
-    (x, y), (u, v) = (side for side in sides if side is not None)
+    (x, y, p), (u, v, q) = (side for side in sides if side is not None)
     low, high = max(x[0], u[0]), min(x[-1], u[-1])
     places = x[(x >= low) & (x <= high)]
     if not len(places):
@@ -244,14 +268,17 @@ def _matched(asked: _Asked, question: Matched) -> CurveAnswer:
         )
         return asked.answer(words.NOT_ANSWERED, why=why)
     rows = [_at(x, y, place) - _at(u, v, place) for place in places]
+    ours, theirs = (
+        np.stack([_at(*side, place) for place in places], axis=1) for side in ((x, p), (u, q))
+    )
     sampled = any(by + SPREAD in v.metrics for v in (*asked.curve.values, *asked.than.values))
     why = f"{by} was measured on examples too, and its error is not in the ends" if sampled else ""
-    return _by_value(asked, places.tolist(), rows, why)
+    return _by_value(asked, places.tolist(), rows, difference(ours, theirs), why)
 
 
-def _against(curve: Gathered, at: float | None, by: str) -> tuple[Floats, Floats] | None:
-    """Values of another metric, rising, and the scores [values, examples] there; those of equal
-    value are averaged."""
+def _against(curve: Gathered, at: float | None, by: str) -> tuple[Floats, Floats, Floats] | None:
+    """Values of another metric, rising, and there the scores [values, examples] and the means by
+    draw [values, draws]; those of equal value are averaged."""
     import numpy as np
 
     assert curve.scores is not None
@@ -260,9 +287,12 @@ def _against(curve: Gathered, at: float | None, by: str) -> tuple[Floats, Floats
     if not metric or any(value is None for value in metric):
         return None
     unique, where = np.unique(np.array(metric, dtype=np.float64), return_inverse=True)
-    scores = np.zeros((len(unique), curve.scores.shape[1]))
-    np.add.at(scores, where, curve.scores[chosen])
-    return unique, scores / np.bincount(where)[:, None]
+    examples = curve.scores.shape[1]
+    both = np.concatenate([curve.scores, _draws(curve).T], axis=1)
+    totals = np.zeros((len(unique), both.shape[1]))
+    np.add.at(totals, where, both[chosen])
+    scores, draws = np.split(totals / np.bincount(where)[:, None], [examples], axis=1)
+    return unique, scores, draws
 
 
 def _at(x: Floats, y: Floats, place: float) -> Floats:
@@ -277,9 +307,13 @@ def _at(x: Floats, y: Floats, place: float) -> Floats:
 
 
 def _by_value(
-    asked: _Asked, values: Sequence[float], rows: Sequence[Floats], why: str = ""
+    asked: _Asked,
+    values: Sequence[float],
+    rows: Sequence[Floats],
+    draws: Sequence[Floats],
+    why: str = "",
 ) -> CurveAnswer:
-    """One label at each value, and one over all."""
+    """One label at each value, and one over all. `draws`: parts [draws, values] of the means."""
     import numpy as np
 
     from orchestrator.curves.ends import mean_ends, unanimous_half_width
@@ -289,26 +323,34 @@ def _by_value(
     clusters = cluster_index(asked.curve.clusters)
     family = asked.family * len(rows)
     confidence = asked.asks.confidence
-    lows, highs = mean_ends(figures, clusters, confidence, family)
+    lows, highs = mean_ends(figures, clusters, confidence, family, draws)
+    over_draws = draw_half(draws, (1.0 - confidence) / (2 * family))
+    halves = np.broadcast_to(over_draws, (len(rows),)).tolist()
     scores = [one.scores for one in (asked.curve, asked.than) if one.scores is not None]
     spread = max(float(np.nanmax(one)) for one in scores)
     spread -= min(float(np.nanmin(one)) for one in scores)
     count = int(clusters.max()) + 1
     least = unanimous_half_width(spread, count, confidence, family)
     margin = asked.question.margin
+    least_score, most_score = asked.asks.limits
+    within: tuple[float | None, float | None] = (None, None)
+    if least_score is not None and most_score is not None:
+        within = (least_score - most_score, most_score - least_score)
     found = []
-    for value, row, low, high in zip(values, figures, lows.tolist(), highs.tolist(), strict=True):
+    ends = zip(values, figures, lows.tolist(), highs.tolist(), halves, strict=True)
+    for value, row, low, high, half in ends:
         mean = float(row.mean())
-        if not row.any():
+        if not row.any() and not half:
             found.append(ValueAnswer(value, 0.0, None, None, words.IDENTICAL))
             continue
         if low != low or high != high:
             found.append(ValueAnswer(value, mean, None, None, words.INCONCLUSIVE))
             continue
         if np.ptp(row) <= 1e-9:
-            low, high = mean - least, mean + least
+            low, high = mean - float(np.hypot(least, half)), mean + float(np.hypot(least, half))
         names = (words.LOWER, words.HIGHER, words.EQUAL)
         label = _side(low, high, margin, names)
+        low, high = (clipped(end, within) for end in (low, high))
         found.append(ValueAnswer(value, mean, low, high, label))
     return asked.answer(_overall([one.label for one in found]), values=tuple(found), why=why)
 

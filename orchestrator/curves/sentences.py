@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from orchestrator.curves import curve as words
 from orchestrator.curves.curve import CurveAnswer, ValueAnswer
+from orchestrator.curves.settling import widest
 from orchestrator.curves.words import difference_text, number
 
 MOST_VALUES = 6
@@ -23,7 +24,29 @@ def _sentence(answer: CurveAnswer, key: str) -> str:
     if answer.label == words.IDENTICAL:
         return f"{answer.curve} and {answer.than} are identical: every score is the same."
     said = _widths(answer) if answer.kind == "sharper" else _values(answer, key)
-    return f"{said} ({answer.why})." if answer.why else f"{said}."
+    told = f"{said} ({answer.why})." if answer.why else f"{said}."
+    return f"{told}{_settling(answer)}"
+
+
+def _settling(answer: CurveAnswer) -> str:
+    """What an inconclusive answer lacks; empty for another."""
+    half = widest(answer)
+    if half is None:
+        return ""
+    if answer.takes is not None:
+        return (
+            f" About {answer.takes:,} examples, where there are {answer.examples:,}, would make an "
+            "interval of half the margin either way (an estimate)."
+        )
+    if answer.draws and half > answer.margin / 2:
+        return (
+            f" The interval holds the scatter of {answer.draws} random draws, which more draws "
+            "narrow and more examples do not."
+        )
+    return (
+        f" The interval goes {number(half)} either way at most, less than half the margin: the "
+        "difference lies near the margin, where more examples settle little."
+    )
 
 
 def _subject(answer: CurveAnswer) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Literal
 
 from orchestrator.counted import counted
@@ -18,6 +18,14 @@ CONDITIONAL = (
     "Every interval is over examples like these and holds for these models: another model of the "
     "same kind may differ."
 )
+DRAWN = (
+    "Where something is random, intervals are over draws of it too: few draws make them wide, "
+    "however many examples there are."
+)
+ONE_DRAW = (
+    "Of one random draw alone, so that another may differ by more than the interval says: {}. "
+    "Give their paths more draws."
+)
 
 
 def curves_of(study: Study, plan: Plan) -> StudyCurves | None:
@@ -30,8 +38,17 @@ def curves_of(study: Study, plan: Plan) -> StudyCurves | None:
     from orchestrator.curves.questions import answers_of
     from orchestrator.fractions import curves_asked
 
-    asks = Asks(design.metric, design.level, design.low, design.high, design.confidence)
-    told = {**study.workload.metrics, **study.workload.point_metrics}.get(design.metric)
+    declared = {**study.workload.metrics, **study.workload.point_metrics}
+    limits = {name: one.limits for name, one in declared.items() if one.limits != (None, None)}
+    asks = Asks(
+        design.metric,
+        design.level,
+        design.low,
+        design.high,
+        design.confidence,
+        limits.get(design.metric, (None, None)),
+    )
+    told = declared.get(design.metric)
     unit = told.unit if told is not None else ""
     gathered = gather(study, plan, curves_asked(study), design.metric)
     roles = {arm.name: arm.role for arm in design.arms}
@@ -51,8 +68,17 @@ def curves_of(study: Study, plan: Plan) -> StudyCurves | None:
         answers=answers,
         answer=answer,
         state=state,
-        notes=(CONDITIONAL,),
+        notes=tuple(_notes(gathered)),
+        limits=limits,
     )
+
+
+def _notes(gathered: Sequence[Gathered]) -> Iterator[str]:
+    yield CONDITIONAL
+    if any(one.draws is not None for one in gathered):
+        yield DRAWN
+    if single := [one.name for one in gathered if one.one_draw]:
+        yield ONE_DRAW.format(", ".join(single))
 
 
 def _pending(gathered: Sequence[Gathered], plan: Plan) -> str:

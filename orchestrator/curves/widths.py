@@ -9,7 +9,7 @@ few clusters (Hesterberg 2015, The American Statistician 69), and taken at half 
 asked for. The same half goes both ways, since where texts differ wildly the draws lean away from
 the truth: with an end of its own on each side coverage was .896 where this rule has .930, both with
 24 clusters; from 32 on, which are asked for, it is above .94.
-docs/verdicts.md has what was simulated.
+docs/verdicts.md has what was simulated. Random draws come on top (`orchestrator.curves.draws`).
 """
 
 from __future__ import annotations
@@ -38,16 +38,23 @@ FEWEST = 32
 
 @dataclass(frozen=True, eq=False)
 class Rise:
-    """A rising curve by example: `values` [values] ascend, `scores` [values, examples]."""
+    """A rising curve by example: `values` [values] ascend, `scores` [values, examples]; `draws`
+    [draws, values] are its means by random draw, where there are several."""
 
     values: Floats
     scores: Floats
+    draws: Floats | None = None
+
+    def widths(self, low: float, high: float) -> Floats:
+        """[draws] its width in each draw; of a curve without, [1] the one it has."""
+        means = self.scores.mean(axis=1)[None] if self.draws is None else self.draws
+        return width(self.values, means, low, high)
 
 
 @dataclass(frozen=True)
 class Ends:
     """An estimate with its interval; ends are None where none can be given. `still`: it is the
-    same in every draw."""
+    same whatever examples are drawn, and in every random draw."""
 
     value: float
     low: float | None
@@ -89,8 +96,9 @@ def width_ends(
     outer = float(special.ndtr(-np.sqrt((df + 1) / df) * float(t_upper(tail / 2, df))))
     ends = np.quantile(drawn, [outer, 1.0 - outer])
     spread = float(t_upper(tail, df)) * float(drawn.std(ddof=1))
-    half = float(max(spread, value - ends[0], ends[1] - value))
-    still = bool(np.ptp(drawn) <= 1e-12)
+    over_draws = _over_draws([one.widths(low, high) for one in rises], float(value), tail)
+    half = float(np.hypot(max(spread, value - ends[0], ends[1] - value), over_draws))
+    still = bool(np.ptp(drawn) <= 1e-12 and over_draws <= 1e-12)
     return Ends(float(value), float(value) - half, float(value) + half, still)
 
 
@@ -99,6 +107,16 @@ def width(values: Floats, means: Floats, low: float, high: float) -> Floats:
     fit = isotonic(means)
     ends = [within(values, crossing(values, fit, level)) for level in (high, low)]
     return ends[0] - ends[1]
+
+
+def _over_draws(by_draw: Sequence[Floats], value: float, tail: float) -> float:
+    """Half an interval over random draws. A width bends, so that the one of the draws' mean is not
+    the mean of theirs: how far these lie apart is added."""
+    from orchestrator.curves.draws import difference, draw_half
+
+    parts = difference(*by_draw) if len(by_draw) == 2 else by_draw
+    half = float(draw_half(parts, tail).squeeze())
+    return half + abs(float(sum(part.mean() for part in parts)) - value) if half else 0.0
 
 
 def _difference(found: Sequence[Floats]) -> Floats:

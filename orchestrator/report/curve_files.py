@@ -7,7 +7,7 @@ from pathlib import Path
 
 from orchestrator.curves.curve import StudyCurves
 from orchestrator.report.curve_pictures import plot_arm, plot_pair
-from orchestrator.report.curves import curve_rows, threshold_rows
+from orchestrator.report.curves import curve_rows, picture_title, threshold_rows
 from orchestrator.report.effect_files import Written, in_file_name, write_csv
 
 
@@ -25,7 +25,7 @@ def write_curves(curves: StudyCurves, folder: Path) -> Written:
     for answer in curves.answers:
         path = plot_pair(curves, answer, folder / f"answer-{in_file_name(answer.name)}.png")
         if path is not None:
-            pictures[f"{answer.name}: {answer.label}"] = path.name
+            pictures[picture_title(answer)] = path.name
             files.append(path)
     for arm in dict.fromkeys(one.arm for one in curves.curves):
         path = plot_arm(curves, arm, folder / f"curves-{in_file_name(arm)}.png")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
+from orchestrator.counted import counted
 from orchestrator.curves.curve import Curve, CurveAnswer, CurvePoint, StudyCurves
 from orchestrator.curves.views import estimates_of
 from orchestrator.curves.words import (
@@ -22,7 +23,11 @@ MOST_PATHS = 6
 MOST_NAMED = 4
 """Incomplete curves that a line names."""
 PLACES = 2
-CROSSING = ("curve", "threshold", "width", "grid there", "first", "last")
+CROSSING = ("curve", "threshold", "width", "step of values there", "first", "last")
+RULE = (
+    "A label needs the whole interval beyond the margin, not only beyond 0 (for “as sharp” and "
+    "“equal”: inside the margin); else it is inconclusive."
+)
 
 
 def curve_sections(
@@ -37,32 +42,79 @@ def curve_sections(
     if curves is None:
         return []
     asked = curves.answers if curves.state == "answered" else ()
-    lines = [f"{one.name}: {one.sentence}" for one in asked] or [curves.answer]
-    parts = [] if brief else [_differences(one) for one in curves.answers if one.values]
-    answers = Section("Answers", tuple(lines), tuple(parts))
-    if brief:  # the first leads the page already
-        answers = Section("Other answers", tuple(lines[1:]))
-    means = [] if brief else list(_means(curves.curves))
-    told = (_intro(curves), *_missing(curves.curves), *curves.notes)
-    tables = (*_crossings(curves, brief), *means)
-    shown = Section("Curves", told, tables, tuple(pictures.items()))
-    return [answers, shown] if answers.lines else [shown]
+    others = [f"{one.name}: {one.sentence}" for one in asked[1:]]
+    rule = (RULE,) if asked else ()
+    told = (*_intro(curves), *_missing(curves.curves), *curves.notes)
+    if brief:  # the first answer leads the page already
+        told = (*told, *rule) if not others else told
+        shown = Section("Curves", told, tuple(_crossings(curves, brief)))
+        return [*_listed("Other answers", others, rule), shown]
+    of_answers = {picture_title(one): one.name for one in asked}
+    first = picture_title(asked[0]) if asked else ""
+    beside = [(text, name) for text, name in pictures.items() if text != first]
+    by_value = tuple(_differences(one) for one in asked if one.values)
+    return [
+        Section(
+            "Answer",
+            rule,
+            pictures=tuple((text, name) for text, name in pictures.items() if text == first),
+            lead=curves.answer,
+        ),
+        *_listed("Other answers", others, (), [one for one in beside if one[0] in of_answers]),
+        Section(
+            "Curves",
+            told,
+            tuple(_crossings(curves, brief)),
+            tuple(one for one in beside if one[0] not in of_answers),
+        ),
+        *([Section("Answers by value", tables=by_value)] if by_value else []),
+        Section("Means", tables=tuple(_means(curves.curves))),
+    ]
 
 
-def _intro(curves: StudyCurves) -> str:
+def picture_title(answer: CurveAnswer) -> str:
+    """What a picture of the two curves of a question shows."""
+    return f"{answer.name}: {answer.label}"
+
+
+def _listed(
+    title: str,
+    lines: Sequence[str],
+    more: Sequence[str],
+    pictures: Sequence[tuple[str, str]] = (),
+) -> list[Section]:
+    """A section of lines; none without any."""
+    return [Section(title, (*lines, *more), pictures=tuple(pictures))] if lines else []
+
+
+def _intro(curves: StudyCurves) -> Iterator[str]:
     sure = level(curves.confidence)
     first = next((one for one in curves.curves if one.examples), None)
     if first is None:
         measured = any(point.mean is not None for one in curves.curves for point in one.points)
         why = "has no scores by example: means alone, no intervals, thresholds or widths"
-        return f"{curves.metric} {why if measured else 'is not measured yet'}."
-    scored = f", {first.examples} examples in {first.clusters} clusters"
-    return (
-        f"{curves.metric}{scored}. Threshold: where the isotonic fit, which is the curve nearest "
-        f"to the means that never turns back, joined by straight lines, reaches {curves.level:g}; "
-        f"width: from {curves.low:g} to {curves.high:g}. {sure} intervals over examples, each "
-        "curve's its own; those of the answers are simultaneous over the questions."
+        yield f"{curves.metric} {why if measured else 'is not measured yet'}."
+        return
+    several = any(point.draws > 1 for one in curves.curves for point in one.points)
+    drawn = ", and over random draws where there are several" if several else ""
+    each = first.examples == first.clusters
+    texts = ", each of a text of its own" if each else f" from {first.clusters} texts or the like"
+    yield f"{curves.metric}: means over {counted(first.examples or 0, 'example')}{texts}."
+    yield (
+        f"Threshold: where a curve reaches {curves.level:g}. Width: the distance from where it "
+        f"reaches {curves.low:g} to where it reaches {curves.high:g}. The curve is the isotonic "
+        "fit: of all that never turn back the nearest to the means, joined by straight lines."
     )
+    yield (
+        f"Intervals are {sure} over examples{drawn}, each curve's its own; those of the answers "
+        f"are wider, so that all of them hold at once with {sure}."
+    )
+    if any(one.width is not None and one.width.censored for one in curves.curves):
+        yield (
+            "“At least”, and an interval that ends in “…”: the rise may begin before the first "
+            "value or end after the last, so that the width is what was seen of it and has no "
+            "upper end."
+        )
 
 
 def _missing(curves: Sequence[Curve]) -> Iterator[str]:
@@ -142,8 +194,8 @@ def _differences(answer: CurveAnswer) -> ShownTable:
         for one in answer.values
     )
     caption = (
-        f"{answer.name}: {answer.curve} less {answer.than}, "
-        f"{level(answer.confidence)} simultaneous over values and questions"
+        f"{answer.name}: {answer.curve} less {answer.than}, margin {number(answer.margin)}; "
+        f"all intervals hold at once with {level(answer.confidence)}"
     )
     return ShownTable(caption, ("value", "difference", "label"), rows, frozenset({0, 1}))
 
@@ -155,7 +207,7 @@ def curve_rows(curves: StudyCurves) -> list[dict[str, object]]:
     examples; None is "not measured".
     """
     own = curves.metric
-    found = [(one, estimates_of(one, curves.confidence)) for one in curves.curves]
+    found = [(one, estimates_of(one, curves)) for one in curves.curves]
     names = sorted({name for _, metrics in found for name in metrics if name != own})
     spread = {name for one in curves.curves for point in one.points for name in point.spreads}
     rows = []

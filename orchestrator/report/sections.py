@@ -28,12 +28,14 @@ class ShownTable:
 
 @dataclass(frozen=True)
 class Section:
-    """A part of a report: lines, tables, and pictures that lie beside it, by their text."""
+    """A part of a report: what it leads with, lines, tables, and pictures that lie beside it, by
+    their text."""
 
     title: str
     lines: tuple[str, ...] = ()
     tables: tuple[ShownTable, ...] = ()
     pictures: tuple[tuple[str, str], ...] = field(default=())
+    lead: str = ""
 
 
 def comparison_sections(verdict: Verdict) -> tuple[Section, ...]:
@@ -49,7 +51,7 @@ def comparison_sections(verdict: Verdict) -> tuple[Section, ...]:
 
 def section_markdown(section: Section) -> list[str]:
     """The parts of a section, headline first."""
-    parts = [f"## {section.title}"]
+    parts = [f"## {section.title}", *([section.lead] if section.lead else [])]
     parts += [f"- {line}" for line in section.lines]
     for table in section.tables:
         parts += [table.caption, _markdown_table(table)]
@@ -64,7 +66,9 @@ def section_html(section: Section, folder: Path | None = None) -> str:
     from html import escape
 
     lines = "".join(f"<li>{escape(line)}</li>" for line in section.lines)
-    body = f"<ul>{lines}</ul>" if lines else ""
+    lead = escape(section.lead)
+    body = f'<div class="answer"><p class="text">{lead}</p></div>' if lead else ""
+    body += f"<ul>{lines}</ul>" if lines else ""
     body += "".join(_html_table(table) for table in section.tables)
     if folder is None:
         return body
@@ -84,6 +88,7 @@ def section_rich(section: Section) -> list[RenderableType]:
     from rich.text import Text
 
     parts: list[RenderableType] = [Text(section.title, style="bold")]
+    parts += [Text(section.lead)] if section.lead else []
     parts += [Text(f"- {line}", style="dim") for line in section.lines]
     for shown in section.tables:
         # a line of its own: a table's title is folded to the width of the table

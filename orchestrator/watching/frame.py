@@ -12,8 +12,10 @@ from orchestrator.jobs_shown import JobShown
 from orchestrator.watching.arms import ArmSoFar
 from telemetry.analytics import SeedContributionSummary
 
-StudyState = Literal["planned", "running", "finishing", "stopped", "done", "failed"]
-"""`finishing`: every trial has ended, the driver measures points, then writes report and MLflow.
+StudyState = Literal[
+    "planned", "running", "measuring points", "finishing", "stopped", "done", "failed"
+]
+"""`measuring points`, then `finishing`: every trial has ended; the driver writes report and MLflow.
 `stopped`: trials are missing and nobody drives the study. `failed`: all have ended, some without a
 result."""
 

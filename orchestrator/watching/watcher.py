@@ -93,6 +93,9 @@ class Watcher:
         jobs = self._jobs.look(now=whole)
         goes_on = driver is not None or any(job.goes_on_alone for job in jobs)
         state = self._study_state(driver is not None, goes_on)
+        points = self._points.look(self._items, now=whole or state in ("done", "failed"))
+        if state == "finishing" and points and points.measured + points.failed < points.asked:
+            state = "measuring points"
         rule, now = self.rule, time.time()
         metric = rule.metric if rule else None
         running = [
@@ -121,7 +124,7 @@ class Watcher:
             answer=self._verdict(state),
             resume=reproduce_command(self.study),
             jobs=jobs,
-            points=self._points.look(self._items, now=whole or state in ("done", "failed")),
+            points=points,
         )
 
     # -- trials -----------------------------------------------------------------------------------

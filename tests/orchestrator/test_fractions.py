@@ -116,6 +116,10 @@ def test_a_fraction_out_of_range_is_refused_by_the_workload_before_the_run(home:
         (lambda d: d["arms"].append({"name": "flat"}), "flat is given more than once"),
         (lambda d: d["paths"].update({"a b": {}}), "a b"),
         (lambda d: d.update(paths={}), "design.paths"),
+        (
+            lambda d: d["arms"][1].update(role="comparator"),
+            "arm 'flat' has the role 'comparator', which curves do not know",
+        ),
         (lambda d: d["paths"]["noise"].update(of=["stepp"]), "Did you mean 'steep'"),
         (lambda d: d["paths"]["noise"].update(draws=[1, 1]), "draws must differ"),
         (lambda d: d["paths"]["zeros"]["point"].update(draw=3), "list it as draws"),

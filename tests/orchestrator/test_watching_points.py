@@ -23,6 +23,7 @@ def test_points_are_counted_while_the_driver_measures_them(home: Home) -> None:
     assert watcher.look().points == PointsSoFar(asked=16, measured=0, failed=0)
     finish(study)
     with driver_seat(study):
+        assert watcher.look(whole=True).state == "measuring points"
         measure_here(study)
         frame = watcher.look(whole=True)
     assert (frame.state, frame.points) == ("finishing", PointsSoFar(16, 16, 0))

@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from workloads.dtdr.codec.recipe import Recipe
 from workloads.errors import InputError
 from workloads.training.streams import generator, stream_seed
 
@@ -18,7 +17,6 @@ if TYPE_CHECKING:
     from workloads.dtdr.codec.tensors import EncodedTensor
     from workloads.models import ModelRef
 
-_AS_IT_IS: Final = Recipe("none", "none")
 Shape = tuple[int, ...]
 _WHAT_TO_DO: Final = "give an anchor of the same shape as the model"
 
@@ -37,12 +35,14 @@ class Anchor:
         shuffling: the draw by which it is permuted; None as it is.
         shape: that of the tensor of a name, without its numbers, given the model's; KeyError
             where it has none. None: nothing is known before it is read.
+        remedy: what to do about numbers that are not finite.
     """
 
     what: str
     load: Callable[[str], EncodedTensor]
     shuffling: int | None = None
     shape: Callable[[str, Shape], Shape] | None = None
+    remedy: str = "give another anchor"
 
     @classmethod
     def damaged(cls, encoded: Mapping[str, EncodedTensor], rate: float, seed: int) -> Anchor:
@@ -53,18 +53,24 @@ class Anchor:
         return cls(
             f"the model's own encoding, damaged at {rate:g} with seed {seed},",
             lambda name: damaged_codes(encoded[name], rate, draw),
+            remedy="give another anchor, a lower anchor_rate or another anchor_seed",
         )
 
     @classmethod
     def of_model(cls, model: ModelRef | Path) -> Anchor:
         """A model's weights as they are."""
-        from workloads.dtdr.codec.tensors import encode_tensor
+        from workloads.dtdr.codec.tensors import EncodedTensor
         from workloads.dtdr.files.source import SourceModel
 
         source = SourceModel.of(model)
+
+        def load(name: str) -> EncodedTensor:
+            values = source.tensor(name)
+            return EncodedTensor(name, tuple(values.shape), values.dtype, None, {"values": values})
+
         return cls(
             f"anchor {source.ref.given}",
-            lambda name: encode_tensor(name, source.tensor(name), _AS_IT_IS),
+            load,
             shape=lambda name, _: source.tensors[name].shape,
         )
 
@@ -183,15 +189,12 @@ class Anchor:
             )
 
     def _refuse_non_finite(self, name: str, numbers: Tensor) -> None:
-        import torch
+        from workloads.dtdr.codec.tensors import not_finite
 
-        if bool(numbers.sum(dtype=torch.float32).isfinite()):  # a fifth of the time of a count
-            return
-        bad = int((~torch.isfinite(numbers)).sum())
-        if bad:
+        if bad := not_finite(numbers):
             raise InputError(
                 f"{self.what} has {bad} of {numbers.numel()} numbers of {name} that are NaN or "
-                "infinite; give another anchor, a lower anchor_rate or another anchor_seed"
+                f"infinite; {self.remedy}"
             )
 
     def _permuted(self, name: str, numbers: Tensor) -> Tensor:

@@ -48,6 +48,11 @@ def anchor_fingerprint(anchor: str, cache: Path | None) -> str:
 def check_config(config: DtdrConfig) -> None:
     """Raises `InputError`, naming what does not fit and what to do."""
     model = describe(config.model)
+    if model.ref.path is not None and is_encoded(model.ref.path):
+        raise InputError(
+            f"model {config.model} is encoded already; a study encodes it itself: give the "
+            "original, or what orrery decode makes of it"
+        )
     if not model.architecture.endswith(("ForCausalLM", "LMHeadModel")):
         raise InputError(
             f"model {config.model} is a {model.architecture}; valid: a causal language model "
@@ -86,8 +91,11 @@ def _check_texts(config: DtdrConfig, model: ModelDescription) -> None:
     """Whether there are prompts enough, where this can be known without loading anything large."""
     from workloads.dtdr.texts import FileTokenizer, load_prompts
 
-    if model.ref.path is None or resolve_data(config.data).kind == "hub":
+    kind = resolve_data(config.data).kind
+    if model.ref.path is None or kind == "hub":
         return
+    if kind == "embedded":  # generated texts have no end: whether they are long enough is all
+        config = config.model_copy(update={"prompts": 2})
     tokenizer = model.ref.path / "tokenizer.json"
     if reads_bytes(model.ref):
         load_prompts(config, ByteTokenizer())

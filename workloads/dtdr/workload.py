@@ -52,14 +52,25 @@ METRICS: Mapping[str, Metric] = {
 _TO_FULL = "to the full decode of the same encoding, mean over prompts"
 POINT_METRICS: Mapping[str, Metric] = {
     "top10_overlap": Metric(
-        f"Share of the ten likeliest tokens in common {_TO_FULL}", higher_is_better=True
+        f"Share of the ten likeliest tokens in common {_TO_FULL}",
+        higher_is_better=True,
+        limits=(0.0, 1.0),
     ),
     "top1_agreement": Metric(
-        f"Share of prompts with the same likeliest token {_TO_FULL}", higher_is_better=True
+        f"Share of prompts with the same likeliest token {_TO_FULL}",
+        higher_is_better=True,
+        limits=(0.0, 1.0),
     ),
-    "cosine": Metric(f"Cosine of logits {_TO_FULL}", higher_is_better=True),
-    "centred_cosine": Metric(f"Cosine of logits less their mean {_TO_FULL}", higher_is_better=True),
-    "kl": Metric(f"Kullback–Leibler divergence {_TO_FULL}", "nats", higher_is_better=False),
+    "cosine": Metric(f"Cosine of logits {_TO_FULL}", higher_is_better=True, limits=(-1.0, 1.0)),
+    "centred_cosine": Metric(
+        f"Cosine of logits less their mean {_TO_FULL}", higher_is_better=True, limits=(-1.0, 1.0)
+    ),
+    "kl": Metric(
+        f"Kullback–Leibler divergence {_TO_FULL}",
+        "nats",
+        higher_is_better=False,
+        limits=(0.0, None),
+    ),
     "nll": Metric("Of held-out text", "nats", higher_is_better=False),
     "perplexity": Metric("Of held-out text", higher_is_better=False),
     "perplexity_ratio": Metric("Perplexity over that of the full decode", higher_is_better=False),

@@ -108,6 +108,85 @@ def test_rises_of_one_kind_are_as_sharp_within_a_wide_margin_and_unsure_within_a
         assert "(it may be sharper or as sharp)" in half_sure.sentence
 
 
+def test_an_inconclusive_answer_says_how_many_examples_would_settle_it(
+    drawn: Callable[..., Gathered],
+) -> None:
+    one, other = drawn("one"), drawn("other")
+    unsure = ask("sharper", one, other, margin=0.001)
+    assert unsure.low is not None
+    assert unsure.high is not None
+    examples = len(one.units)
+    exact = examples * ((unsure.high - unsure.low) / 0.001) ** 2
+    assert unsure.examples == examples
+    assert unsure.takes is not None
+    assert exact <= unsure.takes <= 1.1 * exact
+    assert f"About {unsure.takes:,} examples, where there are {examples}," in unsure.sentence
+    assert ask("sharper", one, other, margin=0.2).takes is None
+    # by value: the widest of the values that are open
+    by_value = ask("higher", one, other, margin=0.001)
+    halves = [
+        (v.high - v.low) / 2
+        for v in by_value.values
+        if v.label == "inconclusive" and v.low is not None and v.high is not None
+    ]
+    assert by_value.takes is not None
+    assert by_value.takes == pytest.approx(examples * (max(halves) / 0.0005) ** 2, rel=0.1)
+
+
+def test_where_draws_scatter_examples_are_not_said_to_settle_it(
+    drawn: Callable[..., Gathered],
+) -> None:
+    one, other = drawn("one"), drawn("other")
+    several = tuple(
+        replace(v, draws=3, draw_means=tuple(v.draw_means[0] + d for d in (-0.001, 0.0, 0.001)))
+        for v in one.values
+    )
+    unsure = ask("sharper", replace(one, values=several), other, margin=0.001)
+    assert (unsure.label, unsure.takes, unsure.draws) == ("inconclusive", None, 3)
+    assert unsure.sentence.endswith(
+        "3 random draws, which more draws narrow and more examples do not."
+    )
+
+
+def test_a_difference_that_lies_at_the_margin_is_not_told_to_take_fewer_examples(
+    drawn: Callable[..., Gathered],
+) -> None:
+    steep, wide = drawn("steep", scale=0.01), drawn("wide", scale=0.08)
+    found = ask("sharper", steep, wide).difference
+    assert found is not None
+    near = ask("sharper", steep, wide, margin=-found)
+    assert (near.label, near.takes) == ("inconclusive", None)
+    assert "the difference lies near the margin" in near.sentence
+
+
+def test_the_ends_of_a_mean_lie_where_the_metric_can_be() -> None:
+    scores = np.zeros((2, 32))
+    scores[0, 0] = scores[1, 1:] = 1.0
+    one = measured("one", scores, np.array([0.5, 1.0]))
+    open_, within = (curve_of(one, a) for a in (ASKS, replace(ASKS, limits=(0.0, 1.0))))
+    low, high = open_.points[0].low, open_.points[1].high
+    assert low is not None
+    assert high is not None
+    assert low < 0 < 1 < high
+    assert (within.points[0].low, within.points[1].high) == (0.0, 1.0)
+    assert (within.points[0].high, within.points[1].low) == (
+        open_.points[0].high,
+        open_.points[1].low,
+    )
+    assert within.threshold == open_.threshold
+    other = measured("other", scores[::-1].copy(), np.array([0.5, 1.0]))
+    content = {"kind": "higher", "margin": 0.02, "values": [0.5]}
+    content |= {
+        side: {"arm": a, "path": "zeros"} for side, a in (("curve", "other"), ("than", "one"))
+    }
+    question: Question = TypeAdapter(Question).validate_python(content)
+    for asks, most in ((ASKS, 2.0), (replace(ASKS, limits=(0.0, 1.0)), 1.0)):
+        (answer,) = answers_of({"q": question}, [one, other], asks)
+        assert answer.label == "higher"
+        assert answer.values[0].high is not None
+        assert 1.0 <= answer.values[0].high <= most
+
+
 def test_a_curve_is_identical_to_itself(drawn: Callable[..., Gathered]) -> None:
     one = drawn("one")
     same = measured("same", np.asarray(one.scores))

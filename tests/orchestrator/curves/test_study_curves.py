@@ -52,7 +52,8 @@ def test_curves_follow_the_points_and_average_their_draws(study: Study) -> None:
     assert flat is not None
     assert steep.threshold is not None
     assert steep.threshold.at == pytest.approx(0.5, abs=0.01)
-    assert [answer.label for answer in curves.answers][:2] == ["sharper", "higher"]
+    # that zeros lie above noise rests on two draws of it, which say next to nothing of others
+    assert [answer.label for answer in curves.answers][:2] == ["sharper", "inconclusive"]
     assert curves.answer == curves.answers[0].sentence
     assert curves.state == "answered"
 
@@ -107,11 +108,25 @@ def test_the_report_holds_curves_answers_and_pictures(study: Study) -> None:
         float(rows[2]["overlap_low"]) < float(rows[2]["overlap"]) < float(rows[2]["overlap_high"])
     )
     assert rows[2]["error_l2"] == "0.4"
+    ends = [float(row[f"overlap_{end}"]) for row in rows for end in ("low", "high")]
+    assert (min(ends), max(ends)) == (0.0, 1.0)  # where the workload says that it lies
     crossings = list(csv.DictReader((report.folder / "thresholds.csv").open()))
     assert float(crossings[0]["threshold"]) == pytest.approx(0.5, abs=0.01)
     text = (report.folder / "report.md").read_text()
-    assert "## Answers" in text
-    assert "steep/zeros is sharper than flat/zeros" in text
+    # the answer, then its picture, then all else
+    titles = (
+        "## Answer\n", "steep/zeros is sharper than", "A label needs the whole interval",
+        "](answer-sharper.png)", "## Other answers", "](answer-higher.png)", "## Curves",
+        "](curves-steep.png)", "## Answers by value", "## Means", "## Provenance",
+    )  # fmt: skip
+    places = [text.index(one) for one in titles]
+    assert places == sorted(places)
+    page = (report.folder / "report.html").read_text()
+    assert '<div class="answer"><p class="text">steep/zeros is sharper than' in page
+    assert page.index("data:image/png") < page.index("Other answers") < page.index("<table")
+    assert "64 examples from 32 texts or the like" in text
+    for jargon in ("clusters", "simultaneous", "grid there"):
+        assert jargon not in text
     assert "steep: overlap, mean with its own interval" in text
     assert "data:image/png" in (report.folder / "report.html").read_text()
     data = json.loads((report.folder / "curves.json").read_text())
@@ -133,6 +148,8 @@ def test_a_terminal_leads_with_the_answer_then_controls_then_curves(
     assert text.index("Other answers") < controls < text.index("flat/zeros   ") < curves
     assert "steep/noise   0.5" in text
     assert "at least" in text  # the width of a curve that is measured in part
+    assert "“At least”, and an interval that ends in “…”" in " ".join(text.split())
+    assert text.count("A label needs the whole interval") == 1
     assert "mean with its own interval" not in text
 
 

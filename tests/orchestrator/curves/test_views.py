@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -53,6 +54,15 @@ def test_a_curve_keeps_its_interval_and_other_metrics_get_theirs_from_their_erro
     assert first.low == pytest.approx(2 - half)
     assert first.high == pytest.approx(2 + half)
     assert last == Estimate(2.0)
+
+
+def test_ends_that_no_value_can_have_are_not_shown() -> None:
+    told = curves(9, point(0.5, spreads={"kl": 5.0}))
+    (view,) = curve_views(DESIGN, replace(told, limits={"kl": (0.0, None)}))
+    (kl,) = view.metrics["kl"]
+    assert (kl.value, kl.low) == (2.0, 0.0)
+    assert kl.high is not None
+    assert kl.high > 10  # the other end stays where it was
 
 
 def test_what_was_not_measured_has_no_estimate_and_one_text_no_interval() -> None:

@@ -49,7 +49,7 @@ class Dial(Workload[DialConfig]):
     Config: ClassVar[type[DialConfig]] = DialConfig
     metrics: ClassVar[Mapping[str, Metric]] = {"size": Metric("bytes of the model")}
     point_metrics: ClassVar[Mapping[str, Metric]] = {
-        "overlap": Metric("share that is recovered"),
+        "overlap": Metric("share that is recovered", limits=(0.0, 1.0)),
         "error_l2": Metric("share that is missing"),
     }
     sources: ClassVar[Sequence[str]] = ("tests.orchestrator.evaluation.dial_workload",)

@@ -11,6 +11,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from tests.workloads.dtdr.files.models import odd_tensors, saved_model
 from workloads.dtdr.anchors import Anchor, anchor_for
 from workloads.dtdr.checking import check_config
 from workloads.dtdr.codec.recipe import Quantiser, Recipe, Transform
@@ -172,6 +173,15 @@ def test_an_anchor_with_numbers_that_are_not_finite_is_refused_by_name() -> None
         anchor.values("w", tensor)
     with pytest.raises(InputError, match="anchor it has 1 of 64 numbers of w"):
         anchor.coefficients("w", tensor)
+
+
+def test_a_model_with_numbers_that_are_not_finite_is_no_anchor(tmp_path: Path) -> None:
+    weights = odd_tensors()
+    weights["matrix"][2, 3] = float("nan")
+    anchor = Anchor.of_model(saved_model(tmp_path / "m", weights))
+    fine = encode_tensor("matrix", odd_tensors()["matrix"], HADAMARD)
+    with pytest.raises(InputError, match=r"1 of 60 numbers of matrix .*; give another anchor$"):
+        anchor.values("matrix", fine)
 
 
 def test_a_plan_refuses_a_pickled_anchor_that_does_not_fit(

@@ -162,12 +162,30 @@ def test_texts_stand_side_by_side_by_fraction(tmp_path: Path) -> None:
     assert {"text_samples.csv", "text_samples.md", "writing.csv"} <= files
     texts = tables[0]
     assert texts.head == ("fraction", "zero", "guided")
-    assert texts.rows == tuple((f"{f:g}", "the | sea", "the sun") for f in FRACTIONS)
+    assert texts.rows == (("0.1 to 1", "the | sea", "the sun"),)
     page = (tmp_path / "text_samples.md").read_text()
-    assert "| 0.5 | the \\| sea | the sun |" in page
+    assert "| 0.1 to 1 | the \\| sea | the sun |" in page
     assert page.count("What hadamard goes on with") == 2  # one for each prompt
     rows = rows_of(tmp_path / "text_samples.csv")
     assert len(rows) == 2 * 2 * len(FRACTIONS)
+
+
+def test_texts_that_repeat_are_said_once(tmp_path: Path) -> None:
+    def written(path: str, *texts: str | None) -> CurveView:
+        values = (0.1, 0.2, 0.5, 1.0)
+        notes = [[text and note(text)] for text in texts]
+        return replace(curve("a", path, values=values), notes=notes)
+
+    zero = written("zero", "in in in in in", "in in in in in", "in in in in in", "a b c")
+    guided = written("guided", "a b a b a b a b c", "a b a b a b a b c", "so so", None)
+    _, tables = summary(study(zero, guided), tmp_path)
+    assert tables[0].rows == (
+        ("0.1 to 0.2", "in (×5)", "a b (×4) c"),
+        ("0.5", "as at 0.1", "so so"),
+        ("1", "a b c", "n/a"),
+    )
+    (whole, *_) = rows_of(tmp_path / "text_samples.csv")
+    assert whole["text"] == "in in in in in"
 
 
 def test_a_path_that_was_not_asked_at_a_value_is_not_known_there(tmp_path: Path) -> None:

@@ -8,10 +8,14 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
+from pydantic import ValidationError
 
+from workloads.dtdr.codec.recipe import Recipe
 from workloads.dtdr.config import DtdrConfig
+from workloads.dtdr.files import encode_model
 from workloads.dtdr.workload import Dtdr
 from workloads.errors import InputError
+from workloads.models import resolve_model
 from workloads.recording import resolved, run_recorded
 from workloads.testing import WorkloadContract
 
@@ -74,6 +78,18 @@ def test_what_cannot_be_measured_is_refused_before_it_is_run(
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     with pytest.raises(InputError, match=words):
         checked(**fields)
+
+
+def test_prompts_have_a_limit_since_generated_texts_have_no_end() -> None:
+    with pytest.raises(ValidationError, match="less than or equal to 10000"):
+        DtdrConfig(prompts=10_001)
+    checked(prompts=10_000)
+
+
+def test_an_encoded_folder_is_no_model_to_encode(tmp_path: Path) -> None:
+    encode_model(resolve_model("embedded:llama"), Recipe(), tmp_path / "e")
+    with pytest.raises(InputError, match="is encoded already; a study encodes it itself"):
+        checked(model=str(tmp_path / "e"))
 
 
 def test_too_few_texts_are_counted(tmp_path: Path) -> None:

@@ -151,6 +151,16 @@ def encode_tensor(name: str, tensor: torch.Tensor, recipe: Recipe) -> EncodedTen
     return EncodedTensor(name, shape, dtype, recipe, parts)
 
 
+def not_finite(numbers: torch.Tensor) -> int:
+    """How many are NaN or infinite; none where they are no floats."""
+    if not numbers.is_floating_point():
+        return 0
+    wide = numbers.float() if numbers.element_size() == 1 else numbers  # torch asks no 8-bit floats
+    if bool(wide.sum(dtype=torch.float32).isfinite()):  # a fifth of the time of a count
+        return 0
+    return int((~wide.isfinite()).sum())
+
+
 def _check_size(name: str, tensor: torch.Tensor, coefficients: torch.Tensor) -> None:
     """Refuses what is not finite, and coefficients of which a difference could overflow."""
     limit = torch.finfo(coefficients.dtype).max / 4

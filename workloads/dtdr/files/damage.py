@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from workloads.dtdr.files.checksums import damaged_blocks, tensor_checksum
+from workloads.dtdr.files.index import INDEX
 from workloads.errors import InputError
 
 if TYPE_CHECKING:
@@ -29,10 +30,17 @@ def refuse_damaged(folder: Path, tensor: EncodedTensor, entry: TensorEntry) -> N
         return
     blocks = damaged_blocks(tensor, entry.crc32)
     files = ", ".join(sorted({place.file for place in entry.parts.values()}))
+    if not blocks:
+        raise DamagedTensorError(
+            f"tensor {tensor.name} in {files} of {folder} has the checksums of its blocks and not "
+            f"its own, so {folder / INDEX} was changed; copy the folder again",
+            tensor.name,
+            blocks,
+        )
     where = (
         "it is stored as it is"
         if tensor.plain
-        else f"{len(blocks)} of its {tensor.blocks} blocks of rows: {_listed(blocks)}"
+        else f"{len(blocks)} of its {tensor.blocks} blocks of rows: {listed(blocks)}"
     )
     raise DamagedTensorError(
         f"tensor {tensor.name} in {files} of {folder} is damaged ({where}); copy the folder again, "
@@ -42,6 +50,7 @@ def refuse_damaged(folder: Path, tensor: EncodedTensor, entry: TensorEntry) -> N
     )
 
 
-def _listed(blocks: tuple[int, ...]) -> str:
+def listed(blocks: tuple[int, ...]) -> str:
+    """The first numbers, and how many more there are."""
     more = f" and {len(blocks) - _LISTED} more" if len(blocks) > _LISTED else ""
     return ", ".join(map(str, blocks[:_LISTED])) + more

@@ -11,12 +11,15 @@ from typing import TYPE_CHECKING, Any, Final, Literal, get_args
 
 from workloads.dtdr.asking import Asked
 from workloads.dtdr.files.checksums import damaged_blocks
-from workloads.dtdr.files.encoding import EncodedModel, Progress, is_ours, refuse_own_folder
+from workloads.dtdr.files.encoding import EncodedModel, Progress, refuse_own_folder
+from workloads.dtdr.files.ownership import written_files
 from workloads.dtdr.files.source import DECODING
 from workloads.dtdr.files.writing import SHARD_BYTES, Shards, new_folder
 from workloads.errors import InputError, did_you_mean
 
 if TYPE_CHECKING:
+    import torch
+
     from workloads.dtdr.anchors import Anchor
 
 Damaged = Literal["refuse", "fill", "keep"]
@@ -29,13 +32,15 @@ _STEM: Final = "model"
 @dataclass(frozen=True)
 class Decoding:
     """What a decoding came to. `damaged`: tensors that are not what was written -> the numbers of
-    their damaged blocks. `bytes` are those of tensors; `seconds` by the clock."""
+    their damaged blocks. `non_finite`: those of them that are kept as they are and decode to NaN or
+    infinity -> how many such numbers. `bytes` are those of tensors; `seconds` by the clock."""
 
     folder: Path
     asked: Asked
     tensors: int
     bytes: int
     damaged: Mapping[str, tuple[int, ...]]
+    non_finite: Mapping[str, int]
     seconds: float
 
     @property
@@ -51,6 +56,7 @@ class Decoding:
             "tensors": self.tensors,
             "bytes": self.bytes,
             "damaged": {name: list(blocks) for name, blocks in self.damaged.items()},
+            "non_finite": dict(self.non_finite),
             "seconds": self.seconds,
             "mb_per_s": self.mb_per_s,
         }
@@ -76,10 +82,12 @@ def decode_model(
         force: replaces a folder that was encoded or decoded before.
 
     Raises `InputError`: a damaged tensor (named), a fill that lacks its anchor, an anchor that
-    does not fit, a folder in place; `OSError` where the disk refuses.
+    does not fit, numbers that are not finite (but those of damage that is kept), a folder in place;
+    `OSError` where the disk refuses.
     """
     import torch
 
+    from workloads.dtdr.codec.tensors import not_finite
     from workloads.dtdr.reconstruction import Reconstruction
 
     start = time.perf_counter()
@@ -95,21 +103,27 @@ def decode_model(
         aliases.setdefault(name, []).append(alias)
     names = [*encoded, *encoded.tied]
     where: dict[str, str] = {}
+    broken: dict[str, int] = {}
     size = 0
-    with new_folder(out, force=force, ours=is_ours) as folder:
+    with new_folder(out, force=force, written=written_files) as folder:
         with Shards(folder, _STEM, names, shard_bytes) as shards:
             for name, tensor in Reconstruction(source, anchor, wanted).tensors(asked, lost):
+                if count := not_finite(tensor):
+                    if damaged != "keep" or name not in missing:
+                        raise _overflow(name, count, tensor)
+                    broken[name] = count
                 for each in (name, *aliases.get(name, ())):
                     where[each] = shards.add(each, tensor).file
                     size += tensor.numel() * tensor.element_size()
                 if progress is not None:
                     progress(name, len(where), len(names))
-        _name_weights(folder, shards.paths, where, size)
+        weights = _name_weights(folder, shards.paths, where, size)
         _write_files(folder, encoded.config_files, dtype)
         note = {"source": encoded.source, "asked": asdict(asked), "damaged": damaged}
+        note["files"] = [*weights, *encoded.config_files]
         note["blocks"] = {name: list(blocks) for name, blocks in missing.items()}
         (folder / DECODING).write_text(json.dumps(note, indent=1) + "\n")
-    return Decoding(out, asked, len(where), size, missing, time.perf_counter() - start)
+    return Decoding(out, asked, len(where), size, missing, broken, time.perf_counter() - start)
 
 
 def _check(dtype: str | None, damaged: str) -> None:
@@ -144,11 +158,22 @@ def _check_fill(
         anchor.check_shapes(encoded.compressed_shapes())
 
 
-def _name_weights(folder: Path, paths: list[Path], where: Mapping[str, str], size: int) -> None:
-    """Gives the files the names that `from_pretrained` looks for, and an index if they are many."""
+def _overflow(name: str, count: int, tensor: torch.Tensor) -> InputError:
+    return InputError(
+        f"tensor {name}: {count:,} of {tensor.numel():,} numbers come out NaN or infinite as "
+        f"{str(tensor.dtype).removeprefix('torch.')}; ask for less noise, a lower scale or a wider "
+        "--dtype"
+    )
+
+
+def _name_weights(
+    folder: Path, paths: list[Path], where: Mapping[str, str], size: int
+) -> list[str]:
+    """Gives the files the names that `from_pretrained` looks for, and an index if they are many.
+    Names of what is there then."""
     if len(paths) == 1:
         paths[0].rename(folder / f"{_STEM}.safetensors")
-        return
+        return [f"{_STEM}.safetensors"]
     names = {
         path.name: f"{_STEM}-{number:05d}-of-{len(paths):05d}.safetensors"
         for number, path in enumerate(paths, start=1)
@@ -159,7 +184,9 @@ def _name_weights(folder: Path, paths: list[Path], where: Mapping[str, str], siz
         "metadata": {"total_size": size},
         "weight_map": {name: names[file] for name, file in where.items()},
     }
-    (folder / f"{_STEM}.safetensors.index.json").write_text(json.dumps(index, indent=1) + "\n")
+    listing = f"{_STEM}.safetensors.index.json"
+    (folder / listing).write_text(json.dumps(index, indent=1) + "\n")
+    return [listing, *names.values()]
 
 
 def _write_files(folder: Path, files: Mapping[str, bytes], dtype: str | None) -> None:

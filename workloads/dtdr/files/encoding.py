@@ -13,15 +13,16 @@ from workloads.dtdr.codec.recipe import Recipe
 from workloads.dtdr.files.checksums import block_checksums, file_checksum, tensor_checksum
 from workloads.dtdr.files.damage import refuse_damaged
 from workloads.dtdr.files.index import (
+    INDEX,
     FileEntry,
     Index,
     TensorEntry,
-    is_encoded,
     read_index,
     write_index,
 )
+from workloads.dtdr.files.ownership import written_files
 from workloads.dtdr.files.safetensors_files import DTYPES, dtype_name, read_tensor
-from workloads.dtdr.files.source import DECODING, SourceModel
+from workloads.dtdr.files.source import SourceModel
 from workloads.dtdr.files.writing import Shards, new_folder
 from workloads.errors import InputError
 
@@ -33,7 +34,8 @@ Progress = Callable[[str, int, int], None]
 """Told after each tensor: its name, how much is done, and of how much (0: that is not known)."""
 
 _STEM: Final = "encoded"
-_PARTS: Final = ("codes", "values", "scale", "low", "high", "levels")
+_PARTS: Final = ("codes", "low", "high", "levels")
+"""The most that a tensor has, with the longest names: so much room a header needs."""
 _SHARD_BYTES: Final = 1 << 30
 """Of files of an encoding: a file is hashed when it is closed, the last one after all work."""
 _PLAIN: Final = Recipe("none", "none")
@@ -42,8 +44,9 @@ _PLAIN: Final = Recipe("none", "none")
 @dataclass(frozen=True)
 class Encoding:
     """What an encoding came to. Bytes are those of tensors, tied ones once; `padding_bytes` are
-    those of `bytes` that a transform of rows of another length would not need; `seconds` by the
-    clock from reading the first tensor to the last byte on the disk."""
+    those of `bytes` that a transform of rows of another length would not need; `disk_bytes` those
+    of all files, with headers, index and tokenizer; `seconds` by the clock from reading the first
+    tensor to the last byte on the disk."""
 
     folder: Path
     recipe: Recipe
@@ -52,6 +55,7 @@ class Encoding:
     original_bytes: int
     bytes: int
     padding_bytes: int
+    disk_bytes: int
     seconds: float
 
     @property
@@ -76,6 +80,7 @@ class Encoding:
             "original_bytes": self.original_bytes,
             "bytes": self.bytes,
             "padding_bytes": self.padding_bytes,
+            "disk_bytes": self.disk_bytes,
             "ratio": self.ratio,
             "seconds": self.seconds,
             "mb_per_s": self.mb_per_s,
@@ -183,13 +188,15 @@ def encode_model(
     """Encodes a model into a new folder, tensor by tensor; the folder appears once it is whole.
 
     `force` replaces a folder that was encoded or decoded before. Raises `InputError` (naming the
-    tensor) for weights that cannot be encoded, files that cannot be read, and a folder in place;
-    `OSError` where the disk refuses.
+    tensor) for weights that cannot be encoded or are not those of the model's architecture, files
+    that cannot be read, and a folder in place; `OSError` where the disk refuses.
     """
     from workloads.dtdr.codec.tensors import encode_tensor
+    from workloads.dtdr.files.architecture import refuse_unfit_weights
 
     model = SourceModel.of(source)
     refuse_own_folder(out, model.folder)
+    refuse_unfit_weights(model)
     stored = model.stored
 
     def tensors() -> Iterator[EncodedTensor]:
@@ -236,7 +243,7 @@ def _written(
     start = time.perf_counter()
     entries: dict[str, TensorEntry] = {}
     original = size = padding = 0
-    with new_folder(out, force=force, ours=is_ours) as folder:
+    with new_folder(out, force=force, written=written_files) as folder:
         keys = [f"{name}:{part}" for name in names for part in _PARTS]
         with _Checksums() as checksums:
             with Shards(folder, _STEM, keys, _SHARD_BYTES) as shards:
@@ -256,9 +263,11 @@ def _written(
             entries = {name: checksums.of_tensor(name, entry) for name, entry in entries.items()}
             weights = {path.name: checksums.of_file(path) for path in shards.paths}
         write_index(folder, Index(recipe, entries, tied, weights, kept, source))
+        listed = [*weights.values(), *kept.values()]
+        disk = sum(entry.bytes for entry in listed) + (folder / INDEX).stat().st_size
     plain = sum(entry.recipe is None for entry in entries.values())
     seconds = time.perf_counter() - start
-    return Encoding(out, recipe, len(entries), plain, original, size, padding, seconds)
+    return Encoding(out, recipe, len(entries), plain, original, size, padding, disk, seconds)
 
 
 class _Checksums:
@@ -322,11 +331,6 @@ def _read(folder: Path, name: str, entry: TensorEntry) -> EncodedTensor:
     parts = {part: read_tensor(folder, place) for part, place in entry.parts.items()}
     dtype = getattr(torch, DTYPES[entry.dtype])
     return EncodedTensor(name, entry.shape, dtype, entry.recipe, parts)
-
-
-def is_ours(folder: Path) -> bool:
-    """Whether the folder was written by an encoding or a decoding."""
-    return is_encoded(folder) or (folder / DECODING).is_file()
 
 
 def _file_entry(path: Path) -> FileEntry:

@@ -17,6 +17,13 @@ from workloads.errors import InputError
 INDEX: Final = "index.json"
 FORMAT: Final = "orrery-encoded-model"
 VERSION: Final = 1
+_PART_TYPES: Final = {
+    "codes": ("I8", "U8"),
+    "scale": ("F32",),
+    "low": ("F32",),
+    "high": ("F32",),
+    "levels": ("I32",),
+}
 
 
 @dataclass(frozen=True)
@@ -153,6 +160,9 @@ def _parsed(content: Mapping[str, Any]) -> Index:
     tensors = {
         name: _tensor(name, said, recipe, weights) for name, said in content["tensors"].items()
     }
+    if not tensors:
+        raise ValueError("it names no tensor")
+    _refuse_gaps(tensors, weights)
     tied = dict(content["tied"])
     for alias, name in tied.items():
         if name not in tensors or alias in tensors:
@@ -171,11 +181,31 @@ def _tensor(
             or place.begin + stored_bytes(place) > weights[place.file].bytes
         ):
             raise ValueError(f"tensor {name} lies outside the files that it lists")
+    for part, place in parts.items():
+        if place.dtype not in _PART_TYPES.get(part, (said["dtype"],) if part == "values" else ()):
+            raise ValueError(f"tensor {name} has a part {part} of type {place.dtype}")
     shape, sums = _shape(said["shape"]), tuple(int(value) for value in said["crc32"])
+    if own is not None and (len(shape) < 2 or "F" not in said["dtype"]):
+        raise ValueError(f"tensor {name}, {said['dtype']} {list(shape)}, is none that is encoded")
     blocks = -(-prod(shape[:-1]) // own.block_rows) if own is not None else 1
     if said["dtype"] not in DTYPES or len(sums) != blocks:
         raise ValueError(f"tensor {name} is of type {said['dtype']} with {len(sums)} checksums")
     return TensorEntry(said["dtype"], shape, own, parts, said["sha256"], sums)
+
+
+def _refuse_gaps(tensors: Mapping[str, TensorEntry], weights: Mapping[str, FileEntry]) -> None:
+    """Each byte behind a file's header is of one tensor; else one was left out, or stands twice."""
+    spans: dict[str, list[tuple[int, int]]] = {name: [] for name in weights}
+    for entry in tensors.values():
+        for place in entry.parts.values():
+            spans[place.file].append((place.begin, place.begin + stored_bytes(place)))
+    for file, found in spans.items():
+        free = min(found)[0] if found else 0
+        for begin, end in [*sorted(found), (weights[file].bytes, weights[file].bytes)]:
+            if begin != free:
+                number = "no tensor" if begin > free else "two tensors"
+                raise ValueError(f"byte {min(begin, free)} of {file} is of {number}")
+            free = end
 
 
 def _recipe(said: Mapping[str, Any]) -> Recipe:

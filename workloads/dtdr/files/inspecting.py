@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 from workloads.dtdr.codec.recipe import Recipe
 from workloads.dtdr.files.checksums import damaged_blocks, file_checksum
 from workloads.dtdr.files.encoding import EncodedModel, Progress
+from workloads.dtdr.files.index import INDEX
 from workloads.dtdr.files.source import SourceModel
 from workloads.errors import InputError
 
@@ -90,7 +91,7 @@ class Inspection:
     """An encoded folder, tensor by tensor.
 
     `damaged_files`: names of files that are not what was written (a damaged header of weights
-    damages no tensor). `against`: what it was compared with.
+    damages no tensor). `against`: what it was compared with. `disk_bytes`: of all files.
     """
 
     folder: Path
@@ -99,6 +100,7 @@ class Inspection:
     tied: dict[str, str]
     damaged_files: tuple[str, ...]
     against: str | None
+    disk_bytes: int
 
     @property
     def original_bytes(self) -> int:
@@ -128,6 +130,7 @@ class Inspection:
             **asdict(self.recipe),
             "original_bytes": self.original_bytes,
             "bytes": self.bytes,
+            "disk_bytes": self.disk_bytes,
             "ratio": self.ratio,
             **_figures(self.errors),
             "against": self.against,
@@ -171,7 +174,8 @@ def inspect_model(
     files = {**index.weights, **index.files}
     wrong = tuple(name for name in files if file_checksum(folder / name) != files[name].sha256)
     given = None if original is None else original.ref.given
-    return Inspection(folder, encoded.recipe, tuple(found), encoded.tied, wrong, given)
+    disk = sum(entry.bytes for entry in files.values()) + (folder / INDEX).stat().st_size
+    return Inspection(folder, encoded.recipe, tuple(found), encoded.tied, wrong, given, disk)
 
 
 def _check_same(encoded: EncodedModel, original: SourceModel) -> None:

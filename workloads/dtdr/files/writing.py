@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import tempfile
@@ -20,23 +21,37 @@ if TYPE_CHECKING:
 SHARD_BYTES: Final = 4 << 30
 """A file is closed once it has so many bytes."""
 _LOCK: Final = ".lock"
+_REFUSED: Final = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM)
+_LISTED: Final = 3
 
 
 @contextmanager
 def new_folder(
-    out: Path, *, force: bool = False, ours: Callable[[Path], bool] = lambda folder: False
+    out: Path,
+    *,
+    force: bool = False,
+    written: Callable[[Path], Collection[str] | None] = lambda folder: None,
 ) -> Iterator[Path]:
     """A folder beside `out` to write into; it becomes `out` when the block ends well, and is
     removed when the block raises (Ctrl-C, a full disk). What a killed process left is removed too.
 
     An empty folder may be in place. Raises `InputError` where anything else is, unless `force`
-    is given and it is `ours`; then it stays until the new one is whole.
+    is given and all files in it are `written` by us (a function of the folder: None of one that is
+    not ours at all); then it stays until the new one is whole. Raises `InputError`, too, where no
+    folder can be, and `OSError` where the disk refuses one.
     """
     out = Path(os.path.abspath(out))
-    _check_target(out, force, ours)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    _remove_leavings(out)
-    folder = Path(tempfile.mkdtemp(prefix=_prefix(out), dir=out.parent))
+    try:
+        _check_target(out, force, written)
+        out.parent.mkdir(parents=True, exist_ok=True)
+        _remove_leavings(out)
+        folder = Path(tempfile.mkdtemp(prefix=_prefix(out), dir=out.parent))
+    except OSError as error:
+        if error.errno in _REFUSED:
+            raise
+        in_the_way = isinstance(error, FileExistsError | NotADirectoryError)
+        why = "a file is in the way" if in_the_way else error.strerror
+        raise InputError(f"{out.parent} takes no folder ({why}); give another --out") from error
     try:
         with locked(folder / _LOCK):
             yield folder
@@ -45,7 +60,7 @@ def new_folder(
         for path in folder.iterdir():
             sync(path)
         sync(folder)
-        _check_target(out, force, ours)
+        _check_target(out, force, written)
         _put_in_place(folder, out)
     except BaseException:
         shutil.rmtree(folder, ignore_errors=True)
@@ -86,16 +101,27 @@ class Shards:
         return self._open.add(name, tensor)
 
 
-def _check_target(out: Path, force: bool, ours: Callable[[Path], bool]) -> None:
+def _check_target(
+    out: Path, force: bool, written: Callable[[Path], Collection[str] | None]
+) -> None:
     if out.is_symlink():
         raise InputError(f"{out} is a link; give the folder itself, or another --out")
     if not os.path.lexists(out) or (out.is_dir() and not any(out.iterdir())):
         return
     if not force:
         raise InputError(f"{out} exists; give another --out, or --force to replace what is there")
-    if not out.is_dir() or not ours(out):
+    names = written(out) if out.is_dir() else None
+    if names is None:
         raise InputError(
             f"{out} was not written by orrery encode or decode, and --force replaces nothing else; "
+            "give another --out"
+        )
+    foreign = sorted(path.name for path in out.iterdir() if path.name not in names)
+    if foreign:
+        more = f" and {len(foreign) - _LISTED} more" if len(foreign) > _LISTED else ""
+        raise InputError(
+            f"{out} has files that orrery encode or decode did not write "
+            f"({', '.join(foreign[:_LISTED])}{more}), and --force would remove them; move them, or "
             "give another --out"
         )
 

@@ -33,10 +33,12 @@ def import_pickle(path: Path, model: ModelRef) -> EncodedModel:
     does not have or has in another shape, and (when that tensor is read) for codes or numbers that
     are not valid.
     """
+    from workloads.dtdr.files.architecture import refuse_unfit_weights
     from workloads.dtdr.files.encoding import EncodedModel
     from workloads.dtdr.files.source import SourceModel
 
     source = SourceModel.of(model)
+    refuse_unfit_weights(source)
     pickled = _by_stored_name(read_pickle(path), source)
     for name, tensor in pickled.items():
         check_shape(tensor, source.stored[name].shape)

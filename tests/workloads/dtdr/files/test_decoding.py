@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import struct
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -228,6 +229,20 @@ def test_damaged_blocks_are_kept_as_they_are(tmp_path: Path, damaged: Path) -> N
     assert done.damaged == {"matrix": (1,)}
     differs = (read(tmp_path / "d")["matrix"] != whole_matrix()).any(dim=1)
     assert differs.nonzero().flatten().tolist() == [5]
+
+
+def test_damage_that_is_kept_tells_numbers_that_are_not_finite(tmp_path: Path) -> None:
+    encode_model(saved_model(tmp_path / "m", odd_tensors()), Recipe(block_rows=4), tmp_path / "e")
+    place = read_index(tmp_path / "e").tensors["matrix"].parts["scale"]
+    with (tmp_path / "e" / place.file).open("r+b") as file:
+        file.seek(place.begin + 5 * 4)
+        file.write(struct.pack("<f", float("inf")))
+    done = decode_model(EncodedModel.open(tmp_path / "e"), tmp_path / "d", WHOLE, damaged="keep")
+    assert done.non_finite == {"matrix": 6}
+    noisy = Asked(noise=1e308)  # not of the damage
+    with pytest.raises(InputError, match="come out NaN or infinite as"):
+        decode_model(EncodedModel.open(tmp_path / "e"), tmp_path / "x", noisy, damaged="keep")
+    assert not (tmp_path / "x").exists()
 
 
 def test_a_damaged_tensor_that_is_stored_as_it_is_cannot_be_filled(tmp_path: Path) -> None:

@@ -163,6 +163,45 @@ def test_a_weight_that_is_no_number_is_refused_and_nothing_is_left(
     assert os.listdir(tmp_path) == ["model"]
 
 
+UP = "model.layers.1.mlp.up_proj.weight"
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({UP: None}, rf"has no tensor {UP}, which its config\.json asks for; copy"),
+        ({UP: torch.ones(7, 24)}, rf"tensor {UP} of .* is \[7, 24\], and .* says \[40, 24\]"),
+        ({"lm_head.weight": None}, r"has no tensor lm_head\.weight"),
+    ],
+)
+def test_weights_that_the_architecture_does_not_have_are_refused_by_name(
+    tmp_path: Path, change: dict[str, torch.Tensor | None], message: str
+) -> None:
+    folder = saved_llama(tmp_path / "model")
+    tensors = {
+        name: t for file in folder.glob("*.safetensors") for name, t in load_file(file).items()
+    }
+    changed = {name: t for name, t in {**tensors, **change}.items() if t is not None}
+    save_file(changed, folder / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(InputError, match=message):
+        encode_model(folder, Recipe(), tmp_path / "out")
+    assert os.listdir(tmp_path) == ["model"]
+
+
+def test_weights_of_an_architecture_that_nobody_knows_are_encoded(tmp_path: Path) -> None:
+    unknown = {"architectures": ["OrreryForCausalLM"]}
+    encode_model(saved_model(tmp_path / "m", odd_tensors(), unknown), Recipe(), tmp_path / "out")
+    assert set(EncodedModel.open(tmp_path / "out")) == set(odd_tensors())
+
+
+def test_a_configuration_that_makes_no_model_is_refused(tmp_path: Path) -> None:
+    folder = saved_llama(tmp_path / "model")
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, "hidden_size": "wide"}))
+    with pytest.raises(InputError, match=r"config\.json of .* makes no LlamaForCausalLM"):
+        encode_model(folder, Recipe(), tmp_path / "out")
+
+
 def test_an_interrupted_encoding_leaves_nothing(tmp_path: Path) -> None:
     folder = saved_model(tmp_path / "model", odd_tensors())
 

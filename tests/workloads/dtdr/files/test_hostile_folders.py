@@ -26,6 +26,13 @@ def _place(content: dict[str, Any]) -> dict[str, Any]:
     return place
 
 
+def _last(content: dict[str, Any]) -> str:
+    def begins(name: str) -> int:
+        return max(place["begin"] for place in content["tensors"][name]["parts"].values())
+
+    return max(content["tensors"], key=begins)
+
+
 def _moved(name: str) -> Change:
     return lambda content: content["files"].update({name: content["files"]["config.json"]})
 
@@ -49,6 +56,14 @@ HARM: dict[str, Change] = {
     "blocks of no rows": lambda content: content.update(block_rows=0),
     "too few checksums": lambda content: content["tensors"]["matrix"].update(crc32=[1]),
     "an unknown type": lambda content: content["tensors"]["matrix"].update(dtype="F99"),
+    "a matrix of whole numbers": lambda content: content["tensors"]["matrix"].update(dtype="I64"),
+    "codes of floats": lambda content: _place(content).update(dtype="F32"),
+    "no tensors": lambda content: content.update(tensors={}),
+    "a tensor left out": lambda content: content["tensors"].pop("kernel"),
+    "the last tensor left out": lambda content: content["tensors"].pop(_last(content)),
+    "one tensor twice": lambda content: content["tensors"].update(
+        again=content["tensors"]["matrix"]
+    ),
     "a tie to nothing": lambda content: content["tied"].update(head="nothing"),
 }
 
@@ -71,6 +86,18 @@ def test_an_index_that_reaches_elsewhere_is_refused(text: tuple[Path, str], what
     with pytest.raises(InputError, match=r"index\.json is damaged"):
         decode_model(EncodedModel.open(folder), folder.parent / "d", Asked())
     assert sorted(os.listdir(folder.parent)) == before
+
+
+def test_a_checksum_that_was_changed_is_not_called_damage_of_no_block(
+    text: tuple[Path, str],
+) -> None:
+    folder, good = text
+    content = json.loads(good)
+    content["tensors"]["matrix"]["sha256"] = "0" * 64
+    content["sha256"] = _own_hash(content)
+    (folder / "index.json").write_text(json.dumps(content))
+    with pytest.raises(InputError, match=r"tensor matrix .*index\.json was changed"):
+        EncodedModel.open(folder)["matrix"]
 
 
 def test_brackets_without_end_are_refused(tmp_path: Path) -> None:
