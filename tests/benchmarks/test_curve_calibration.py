@@ -16,7 +16,7 @@ from orchestrator.curves.ends import band
 from orchestrator.curves.estimating import Asks
 from orchestrator.curves.gathering import AtValue, Gathered
 from orchestrator.curves.questions import answers_of
-from orchestrator.curves.widths import width_ends
+from orchestrator.curves.widths import Rise, width_ends
 from orchestrator.statistics import exact_proportion
 from orchestrator.study_file import Question
 from tests.orchestrator.curves.simulated import GRID, Floats, Shape, grouped, inside
@@ -105,6 +105,34 @@ def test_differences_of_widths(one: str, other: str, clusters: int, unequal: boo
         covered += found.still or inside(found.low, truth, found.high)
     print(f"width, {one} less {other}, {clusters} clusters: {covered / STUDIES:.3f}")
     held(covered)
+
+
+@pytest.mark.parametrize(("draws", "scatter"), [(3, 0.3), (5, 0.1), (5, 0.3), (5, 0.6)])
+def test_widths_of_curves_that_differ_by_random_draw(draws: int, scatter: float) -> None:
+    """Each draw has a steepness of its own (`scatter`: of its logarithm) for all examples alike."""
+    groups = np.arange(64)
+    truth = _by_draw(2000, scatter, np.random.default_rng(5)).widths(0.1, 0.9)
+    rng, covered, alone = np.random.default_rng(6), 0, 0
+    for _ in range(STUDIES):
+        rise = _by_draw(draws, scatter, rng)
+        found = width_ends([rise], groups, 0.1, 0.9, 0.95, draws=400)
+        covered += inside(found.low, float(truth[0]), found.high)
+        found = width_ends([Rise(rise.values, rise.scores)], groups, 0.1, 0.9, 0.95, draws=400)
+        alone += inside(found.low, float(truth[0]), found.high)
+    shares = f"{covered / STUDIES:.3f}, over examples alone {alone / STUDIES:.3f}"
+    print(f"width, {draws} draws that scatter by {scatter}: {shares}")
+    held(covered)
+
+
+def _by_draw(draws: int, scatter: float, rng: np.random.Generator) -> Rise:
+    """64 examples of a curve whose draws differ; of very many draws the one curve of their mean."""
+    values = np.linspace(0.0, 1.0, 17)
+    steepness = 0.1 * np.exp(scatter * rng.normal(size=(draws, 1, 1)))
+    center = 0.5 + 0.05 * (scatter * rng.normal(size=(draws, 1, 1)) + rng.normal(size=(1, 1, 64)))
+    likely = 1 / (1 + np.exp((center - values[:, None]) / steepness))
+    scores = (likely + (rng.random(likely.shape) < likely)) / 2
+    several = scores.mean(axis=2) if draws < 100 else None
+    return Rise(values, scores.mean(axis=0), several)
 
 
 @pytest.mark.parametrize("name", ["usual", "slow", "all or none", "apart"])

@@ -49,7 +49,7 @@ def describe(ref: ModelRef | str) -> ModelDescription:
     """
     model = resolve_model(ref) if isinstance(ref, str) else ref
     if model.path is not None:
-        config = _read_json(model.path / "config.json")
+        config = read_model_config(model.path / "config.json")
         tensors: dict[str, TensorInfo] = {}
         for file in weight_files(model.path):
             tensors |= read_header(file)
@@ -80,7 +80,8 @@ def _number(model: ModelRef, config: Mapping[str, Any], names: tuple[str, ...]) 
     )
 
 
-def _read_json(path: Path) -> dict[str, Any]:
+def read_model_config(path: Path) -> dict[str, Any]:
+    """A model's config.json. Raises `InputError` for one that cannot be read."""
     try:
         loaded = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
@@ -94,7 +95,7 @@ def _from_hub(model: ModelRef) -> tuple[dict[str, Any], dict[str, TensorInfo]]:
     from huggingface_hub import get_safetensors_metadata, hf_hub_download
 
     try:
-        config = _read_json(
+        config = read_model_config(
             Path(hf_hub_download(str(model.hub_id), "config.json", revision=model.revision))
         )
         metadata = get_safetensors_metadata(str(model.hub_id), revision=model.revision)

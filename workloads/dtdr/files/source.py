@@ -14,6 +14,7 @@ from workloads.dtdr.files.index import INDEX, is_encoded
 from workloads.dtdr.files.safetensors_files import Place, places, read_tensor, stored_bytes
 from workloads.errors import InputError
 from workloads.models import ModelRef, resolve_model
+from workloads.models.description import read_model_config
 from workloads.models.reference import weight_files
 
 if TYPE_CHECKING:
@@ -61,7 +62,7 @@ class SourceModel:
                         f"{folder}; leave one of the files"
                     )
                 tensors[name] = place
-        return cls(ref, folder, tensors, _files(folder), _config(folder))
+        return cls(ref, folder, tensors, _files(folder), read_model_config(folder / "config.json"))
 
     @cached_property
     def tied(self) -> Mapping[str, str]:
@@ -128,17 +129,6 @@ def _files(folder: Path) -> dict[str, Path]:
         and path.name not in _LEFT
         and not path.name.endswith(".index.json")
     }
-
-
-def _config(folder: Path) -> dict[str, Any]:
-    path = folder / "config.json"
-    try:
-        loaded = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path} is not readable JSON ({error}); copy it again") from error
-    if not isinstance(loaded, dict):
-        raise InputError(f"{path} holds no JSON object; give the model's own config.json")
-    return loaded
 
 
 def _from_hub(ref: ModelRef) -> Path:
