@@ -118,6 +118,7 @@ def study_run(
     """The parent run: note, tags, params, and `findings` as metrics, which follow from `ends`.
     `news`, `as_of` and `growth` (a part of the note) are told while the study runs."""
     figures = findings.metrics() if findings else {}
+    measured = figures_ms(ends)
     return StudyRun(
         name=study.name,
         instance=study.instance,
@@ -125,13 +126,20 @@ def study_run(
         tags=study_tags(study.workload.name, state, len(plan.trials), verdict, findings),
         params={"seeds": study.file.seeds, **study.file.base},
         state=state,
-        started_ms=planned_ms(study.folder),
-        ended_ms=None if state == "running" else ended_ms(i.record for i in plan.trials),
+        started_ms=(began := planned_ms(study.folder)),
+        ended_ms=None if state == "running" else _study_ended_ms(plan, began, measured),
         folder=str(study.folder),
         origin=study.home.origin,
         figures=figures,
-        figures_ms=figures_ms(ends) if figures else 0,
+        figures_ms=measured if figures else 0,
     )
+
+
+def _study_ended_ms(plan: Plan, began_ms: int | None, measured_ms: int) -> int | None:
+    """When the last of its trials was done, or its last point measured. All of that may be older
+    than the study, which then ended when it began; None while no trial is done."""
+    trials = ended_ms(item.record for item in plan.trials)
+    return None if trials is None else max(trials, measured_ms, began_ms or 0)
 
 
 def figures_ms(ends: Iterable[TrialEnd | None]) -> int:

@@ -17,7 +17,7 @@ from orchestrator.cli.app import app
 from orchestrator.errors import UsageError
 from orchestrator.home import Home
 from orchestrator.plan_file import write_plan
-from orchestrator.publishing import publish, state_of
+from orchestrator.publishing import publish, state_of, study_run
 from orchestrator.reporting import report_study
 from orchestrator.restoring import Published, publish_home
 from telemetry import rebuild_rows
@@ -126,6 +126,16 @@ def test_a_lost_store_is_restored_with_every_run_row_tag_note_and_file(home: Hom
     lose_the_store(home)
     assert whole(published(home))
     assert content(home) == before
+
+
+def test_a_study_of_older_trials_does_not_end_before_it_begins(home: Home) -> None:
+    finish(Study.load(quick_study(arm("a")), home=home.root))
+    later = Study.load(quick_study(arm("a"), name="later"), home=home.root)
+    write_plan(later, later.plan())
+    run = study_run(later, later.plan(), None, "done")
+    assert run.started_ms is not None
+    assert run.ended_ms is not None
+    assert run.ended_ms >= run.started_ms
 
 
 def test_publishing_mends_what_a_store_has_lost(mlflow_home: Home) -> None:
