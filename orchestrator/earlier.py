@@ -73,7 +73,11 @@ def _same_question(one: StudyFile, other: StudyFile) -> bool:
 
 
 def _rule(file: StudyFile) -> Any:
-    return file.verdict.canonical() if file.verdict else None
+    return (
+        file.verdict.canonical() if file.verdict else None,
+        file.alarms.canonical() if file.alarms else None,
+        {name: claim.canonical() for name, claim in file.claims.items()},
+    )
 
 
 def _had_results(study: Study, folder: Path, before_s: float | None) -> bool:

@@ -151,6 +151,10 @@ class Study:
             "seeds": self.file.seeds,
             "verdict": rule,
         }
+        if self.file.alarms is not None:
+            parts["alarms"] = self.file.alarms.canonical()
+        if self.file.claims:
+            parts["claims"] = {name: one.canonical() for name, one in self.file.claims.items()}
         return f"{self.name}-{short_hash(parts)}"
 
     @property

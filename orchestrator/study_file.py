@@ -12,11 +12,14 @@ from pydantic import Field, field_validator, model_validator
 
 from cluster.contract import TrialSize
 from cluster.slurm.settings import SlurmSettings
+from orchestrator.alarms.rule import AlarmRule, Signal
+from orchestrator.claims.rule import Claim
 from orchestrator.curve_design import (
     CurveFile,
     Fractions,
     Higher,
     Matched,
+    Name,
     PathFile,
     Question,
     Sharper,
@@ -42,9 +45,11 @@ from orchestrator.errors import UsageError, unknown
 from orchestrator.verdict import Rule
 
 __all__ = [
+    "AlarmRule",
     "ArmFile",
     "Asha",
     "Choice",
+    "Claim",
     "Configurations",
     "CurveFile",
     "Design",
@@ -64,6 +69,7 @@ __all__ = [
     "Role",
     "Search",
     "Sharper",
+    "Signal",
     "StudyFile",
     "Uniform",
     "canonical_design",
@@ -140,6 +146,10 @@ class StudyFile(Part):
     seeds: list[Seed] = Field(default=[0, 1, 2, 3, 4], min_length=1)
     design: Design
     verdict: Rule | None = None
+    alarms: AlarmRule | None = None
+    """Which signal alarms first. Beside `verdict`, or in its place."""
+    claims: dict[Name, Claim] = Field(default={})
+    """What is said of figures, each held against its interval. Beside the others, or alone."""
     next_steps: dict[str, list[str]] = Field(default={})
     resources: Resources = Resources()
     retries: Retries = Retries()

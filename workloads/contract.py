@@ -23,7 +23,7 @@ from typing import (
     get_args,
 )
 
-from pydantic import BaseModel, ConfigDict, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -34,6 +34,17 @@ if TYPE_CHECKING:
 Reducer = Literal["mean", "sum", "min", "max", "last"]
 TelemetryMode = Literal["standard", "adaptive", "research"]
 """From the sparsest to the densest: each records what those before it do."""
+Monitor = Literal[
+    "svd_ratio",
+    "rank",
+    "effective_rank",
+    "implied_cosine",
+    "layer_delta",
+    "activation_energy",
+    "entropy",
+    "margin",
+]
+"""What can be watched in a model while it works (`telemetry.probes`)."""
 
 
 @dataclass(frozen=True)
@@ -100,6 +111,12 @@ class WorkloadConfig(BaseModel):
     telemetry: Annotated[TelemetryMode, Observed(while_training=True)] = "standard"
     """How densely training is recorded: `standard` (a dense trace when something sets it off),
     `adaptive` (every batch while it lasts), `research` (every batch)."""
+    monitors: Annotated[tuple[Monitor, ...], Observed(while_training=True)] = ()
+    """What is watched in the model's hidden states: rows `health/…` beside the loss."""
+    monitor_window: Annotated[int, Observed(while_training=True)] = Field(10, ge=2)
+    """How many steps the window of `svd_ratio`, the ranks and `implied_cosine` holds."""
+    monitor_layer: Annotated[str | None, Observed(while_training=True)] = None
+    """The module that is watched; None: the last block, found by the kind of model."""
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,1 @@
+"""Claims: what is said of a figure, held against its interval."""

@@ -1,0 +1,56 @@
+"""What a study holds against its figures, stated before it runs: the `claims:` of a study file."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import model_validator
+
+from orchestrator.designs import Part
+
+Range = tuple[float | None, float | None]
+"""Lower and upper end, both included; None: no limit on that side."""
+
+
+class Claim(Part):
+    """A figure of one arm, and where it is said to lie.
+
+    `share`: of the measured units of a run, those `within`; mean over runs. `runs`: of the runs,
+    those with any unit `within`. `median`: over runs, of each run's median. `mean`: over runs, of
+    each run's mean.
+    """
+
+    arm: str
+    statistic: Literal["share", "runs", "median", "mean"]
+    column: str
+    """A column of the scores."""
+    split: str = "steps"
+    within: Range | None = None
+    expected: Range
+    """Where the figure is said to lie."""
+    source: str = ""
+    """Who says so, in a few words."""
+    about: str = ""
+
+    @model_validator(mode="after")
+    def _can_be_decided(self) -> Claim:
+        if (self.statistic in ("share", "runs")) != (self.within is not None):
+            raise ValueError(
+                f"statistic {self.statistic} "
+                + (
+                    "counts units: say within: [low, high], null for no limit"
+                    if self.within is None
+                    else "counts no units: leave `within` out"
+                )
+            )
+        for name, ends in (("within", self.within), ("expected", self.expected)):
+            low, high = ends or (None, None)
+            if low is not None and high is not None and low > high:
+                raise ValueError(f"{name} must be [low, high], got [{low:g}, {high:g}]")
+        if self.expected == (None, None):
+            raise ValueError("expected has no limit on either side: nothing is claimed")
+        return self
+
+    def canonical(self) -> dict[str, Any]:
+        """As plain JSON data for hashing: `source` and `about` are presentation."""
+        return self.model_dump(mode="json", exclude={"source", "about"})
