@@ -8,7 +8,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from orchestrator.designs import ArmFile, Level, Part, Seed, unique_names
+from orchestrator.designs import ArmFile, Level, Part, unique_names
+from orchestrator.seeds import Seed
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.+-]*$", max_length=60)]
 """Names files and metrics."""

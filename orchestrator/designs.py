@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from orchestrator.seeds import Seed, Seeds
 from workloads.contract import refuse_truth_for_number
 
 Role = Literal["baseline", "comparator", "arm", "control"]
 Estimator = Literal["auto", "paired_regression", "kernel_shap", "k_additive", "permutation"]
 """How Shapley values are estimated from a sample of coalitions; `auto` takes the least error."""
 Level = bool | int | float | str | None
-Seed = Annotated[int, Field(ge=0, lt=2**32)]
-"""What every library takes as a seed."""
 
 
 class Part(BaseModel):
@@ -34,8 +33,8 @@ class ArmFile(Part):
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.+-]*$", max_length=60)
     role: Role = "arm"
     overrides: dict[str, Any] = {}
-    seeds: list[Seed] | None = None
-    """Replicates of this arm alone; a control that needs no training has one."""
+    seeds: Seeds | None = None
+    """Replicates of this arm alone; a control that needs no training has one. `0-98` is a range."""
     about: str = ""
 
 

@@ -42,7 +42,8 @@ def _note(study: Study, folder: Path, mine: float | None) -> str:
         return ""
     if _rule(other) != _rule(study.file):
         return f"post hoc: {folder.name} had results under another rule before."
-    if set(other.seeds) < set(study.file.seeds):
+    before, now = _seeds(other), _seeds(study.file)
+    if before != now and all(before[arm] <= now[arm] for arm in before):
         return f"extended: seeds were added after {folder.name} had results."
     return ""
 
@@ -68,8 +69,23 @@ def _plan(folder: Path) -> dict[str, Any] | None:
 
 def _same_question(one: StudyFile, other: StudyFile) -> bool:
     return (one.workload, one.base) == (other.workload, other.base) and (
-        canonical_design(one.design) == canonical_design(other.design)
+        _without_seeds(one) == _without_seeds(other)
     )
+
+
+def _without_seeds(file: StudyFile) -> dict[str, Any]:
+    """The design, whatever replicates its arms have."""
+    design = canonical_design(file.design)
+    for arm in design["arms"]:
+        arm.pop("seeds", None)
+    return design
+
+
+def _seeds(file: StudyFile) -> dict[str, frozenset[int]]:
+    """The seeds of every listed arm, and under "" those of all others."""
+    shared = frozenset(file.seeds)
+    own = {a.name: shared if a.seeds is None else frozenset(a.seeds) for a in file.design.arms}
+    return {"": shared, **own}
 
 
 def _rule(file: StudyFile) -> Any:

@@ -1,4 +1,4 @@
-"""What a study found beside its verdict on trials: effects of factors, or curves with answers.
+"""What a study found beside its verdict on trials: effects, curves, alarms, claims.
 
 Importing this loads no numpy; estimating does.
 """
@@ -8,9 +8,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from orchestrator.alarms.metrics import alarm_metrics
+from orchestrator.alarms.result import StudyAlarms
+from orchestrator.alarms.study_alarms import alarms_of
+from orchestrator.claims.metrics import claim_metrics
+from orchestrator.claims.result import StudyClaims
+from orchestrator.claims.study_claims import claims_of
 from orchestrator.curves.curve import StudyCurves
 from orchestrator.curves.metrics import curve_metrics
 from orchestrator.curves.study_curves import curves_of
+from orchestrator.earlier import earlier_notes
 from orchestrator.effects.effect import StudyEffects
 from orchestrator.effects.gathering import effects_of
 from orchestrator.effects.metrics import study_metrics
@@ -22,37 +29,74 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Findings:
-    """What the design of a study asks for; None is what it does not ask for.
+    """What a study asks for beside a rule for trials; None is what it does not ask for.
 
     Attributes:
         effects: removal costs and causal effects, of a `factorial`.
         curves: of `fractions`.
+        alarms: of `alarms`: which signal alarms first.
+        claims: of `claims`: whether what is said of figures holds.
+        notes: whether alarms and claims were stated, or seeds added, after there were results; a
+            verdict has that in its own notes.
     """
 
     effects: StudyEffects | None = None
     curves: StudyCurves | None = None
+    alarms: StudyAlarms | None = None
+    claims: StudyClaims | None = None
+    notes: tuple[str, ...] = ()
 
     def __bool__(self) -> bool:
-        """Whether the design asks for any."""
-        return self.effects is not None or self.curves is not None
+        """Whether the study asks for any."""
+        return any(one is not None for one in (self.effects, *self._answered))
 
     @property
     def answer(self) -> str:
-        """In a sentence, if its questions are stated in the design; else empty."""
-        return self.curves.answer if self.curves is not None else ""
+        """In a few sentences, of those whose questions are stated in the study file; else empty."""
+        return " ".join(one.answer for one in self._answered if one is not None)
+
+    @property
+    def state(self) -> str:
+        """Of the first of those that answer; empty without any."""
+        return next((one.state for one in self._answered if one is not None), "")
+
+    @property
+    def _answered(self) -> tuple[StudyCurves | StudyAlarms | StudyClaims | None, ...]:
+        return (self.curves, self.alarms, self.claims)
 
     def metrics(self) -> dict[str, float | None]:
         """Of the study's own run."""
-        return {**study_metrics(self.effects), **curve_metrics(self.curves)}
+        return {
+            **study_metrics(self.effects),
+            **curve_metrics(self.curves),
+            **alarm_metrics(self.alarms),
+            **claim_metrics(self.claims),
+        }
 
     def to_json(self) -> dict[str, Any]:
         """For `--json`: each under its name, None for what is not asked for."""
         return {
             "effects": None if self.effects is None else self.effects.to_json(),
             "curves": None if self.curves is None else self.curves.to_json(),
+            "alarms": None if self.alarms is None else self.alarms.to_json(),
+            "claims": None if self.claims is None else self.claims.to_json(),
+            "findings_notes": list(self.notes),
         }
 
 
 def findings_of(study: Study, plan: Plan) -> Findings:
-    """All that a study's design asks for."""
-    return Findings(effects_of(study, plan), curves_of(study, plan))
+    """All that a study asks for."""
+    return Findings(
+        effects_of(study, plan),
+        curves_of(study, plan),
+        alarms_of(study, plan),
+        claims_of(study, plan),
+        _notes(study),
+    )
+
+
+def _notes(study: Study) -> tuple[str, ...]:
+    file = study.file
+    if file.verdict is not None or not (file.alarms or file.claims):
+        return ()
+    return tuple(earlier_notes(study))

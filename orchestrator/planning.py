@@ -182,7 +182,8 @@ def _decide(
             return planned("run", "known under other code", "planned", afresh=True)
         training = observed_config(trial.config, while_training=True)
         if not covers(outcome.observed, training):
-            why = f"known without {_settings(training)}: trains again"
+            lacking = _lacking(covers, outcome.observed, training)
+            why = f"known without {_settings(lacking)}: trains again"
             return planned("run", why, "planned", afresh=True)
         if not covers(outcome.observed, trial.observed):
             return planned("run", _missing_observation(record, trial), "planned")
@@ -209,6 +210,20 @@ def _left_to(job: str, item: PlannedTrial) -> PlannedTrial:
 def _means(name: str, trial: Trial) -> bool:
     """Whether `name` is the trial's arm, or the start of its id."""
     return name == trial.arm or (len(name) >= SHORTEST_ID and trial.identity.startswith(name))
+
+
+def _lacking(covers: Any, observed: Mapping[str, Any], asked: Mapping[str, Any]) -> dict[str, Any]:
+    """Of what is asked for and was not observed, the settings that say so: each by itself, or,
+    where none does, those that do together (a window means nothing without what looks at it)."""
+    alone = {name: asked[name] for name in asked if not covers(observed, {name: asked[name]})}
+    if alone:
+        return alone
+    together = dict(asked)
+    for name in asked:
+        fewer = {other: value for other, value in together.items() if other != name}
+        if not covers(observed, fewer):
+            together = fewer
+    return together
 
 
 def _settings(values: Mapping[str, Any]) -> str:

@@ -99,8 +99,8 @@ def study_tags(
     }
     if verdict is not None:
         return {**tags, "answer": verdict.answer}
-    if findings is not None and findings.curves is not None:
-        return {**tags, "verdict": findings.curves.state, "answer": findings.answer}
+    if findings is not None and findings.answer:
+        return {**tags, "verdict": findings.state, "answer": findings.answer}
     return tags
 
 

@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from orchestrator.alarms.result import StudyAlarms
+from orchestrator.claims.result import StudyClaims
 from orchestrator.curves.curve import StudyCurves
 from orchestrator.disk import disk_bytes
 from orchestrator.effects.effect import StudyEffects
@@ -30,7 +32,7 @@ if TYPE_CHECKING:
     from orchestrator.report.sections import Section
     from orchestrator.study import Study
 
-REPORT_VERSION = 5
+REPORT_VERSION = 6
 _LIBRARIES = ("ray", "torch", "transformers", "peft", "accelerate", "mlflow")
 
 
@@ -44,7 +46,7 @@ class StudyReport:
     problems: Sequence[str] = ()
     """What could not be drawn, one line each."""
     findings: Findings = field(default_factory=Findings)
-    """Effects or curves, of a study whose design asks for them."""
+    """Effects, curves, alarms, claims: of a study that asks for them."""
 
 
 def report_study(study: Study, plan: Plan) -> StudyReport:
@@ -61,7 +63,16 @@ def report_study(study: Study, plan: Plan) -> StudyReport:
     fresh = Path(tempfile.mkdtemp(prefix=".report-", dir=study.folder))
     try:
         problems = _write(study, plan, verdict, findings, fresh)
-        kept = _Saved(stamp, verdict, problems, findings.effects, findings.curves)
+        kept = _Saved(
+            stamp,
+            verdict,
+            problems,
+            findings.effects,
+            findings.curves,
+            findings.alarms,
+            findings.claims,
+            findings.notes,
+        )
         write_whole(fresh / "verdict.json", msgspec.json.encode(kept))
         fresh.chmod(0o755)
         if folder.exists():
@@ -133,7 +144,7 @@ def _write(
     )
     problems: list[str] = []
     if verdict is None:
-        view = _view_of_curves(study, plan, findings) if findings.curves else None
+        view = _view_of_findings(study, plan, findings) if findings.answer else None
 
         def added(home: Path) -> Sequence[Section]:
             return _summary(study, view, home, problems) if view is not None else ()
@@ -157,31 +168,30 @@ def _write(
     return problems
 
 
-def _view_of_curves(study: Study, plan: Plan, findings: Findings) -> StudyView:
+def _view_of_findings(study: Study, plan: Plan, findings: Findings) -> StudyView:
     """A study without a rule as its workload sees it: its arms have no means, and its answer is
-    that to its first question."""
+    that to the questions it states."""
     import pandas as pd
 
     from orchestrator.curves.views import curve_views
     from orchestrator.study_file import Fractions
 
-    design = study.file.design
-    assert findings.curves is not None
-    assert isinstance(design, Fractions)
+    design, curves = study.file.design, findings.curves
     arms = dict.fromkeys((item.trial.arm, item.trial.role) for item in plan.trials)
     done = Counter(i.trial.arm for i in plan.trials if i.record.outcome is not None)
     rows = [{"arm": arm, "role": role, "n": done[arm]} for arm, role in arms]
+    seen = curve_views(design, curves) if curves and isinstance(design, Fractions) else ()
     return StudyView(
         name=study.name,
         instance=study.instance,
         question=study.file.question,
         trials=trial_views(study, plan.trials),
         table=pd.DataFrame(rows, columns=["arm", "role", "n"]),
-        answer=findings.curves.answer,
-        state=findings.curves.state,
+        answer=findings.answer,
+        state=findings.state,
         best_arm=None,
         gate_met=None,
-        curves=curve_views(design, findings.curves),
+        curves=seen,
     )
 
 
@@ -303,10 +313,13 @@ class _Saved(msgspec.Struct):
     problems: list[str]
     effects: StudyEffects | None = None
     curves: StudyCurves | None = None
+    alarms: StudyAlarms | None = None
+    claims: StudyClaims | None = None
+    notes: tuple[str, ...] = ()
 
     @property
     def findings(self) -> Findings:
-        return Findings(self.effects, self.curves)
+        return Findings(self.effects, self.curves, self.alarms, self.claims, self.notes)
 
 
 def _saved(folder: Path, stamp: str) -> StudyReport | None:

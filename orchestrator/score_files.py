@@ -43,14 +43,24 @@ def read_scores(path: Path, split: str, column: str, most: int | None = None) ->
 
     Raises `DamagedFileError` for a file that is no Parquet, or whose content cannot be read.
     """
+    found = read_columns(path, split, [column], most)
+    return found if found is not None and found.columns else None
+
+
+def read_columns(
+    path: Path, split: str, columns: Sequence[str], most: int | None = None
+) -> Scores | None:
+    """Those of these columns that the file has, of one split; None if it does not hold the split.
+
+    Raises as `read_scores` does.
+    """
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     try:
         file = pq.ParquetFile(path)
-        if column not in file.schema_arrow.names:
-            return None
-        table = file.read(columns=["split", "unit", "cluster", column])
+        there = [name for name in dict.fromkeys(columns) if name in file.schema_arrow.names]
+        table = file.read(columns=["split", "unit", "cluster", *there])
     except (OSError, pa.ArrowException) as error:
         why = " ".join(str(error).split())
         raise DamagedFileError(
@@ -64,5 +74,5 @@ def read_scores(path: Path, split: str, column: str, most: int | None = None) ->
         split=split,
         units=part["unit"].to_pylist(),
         clusters=part["cluster"].to_pylist(),
-        columns={column: part[column].to_pylist()},
+        columns={name: part[name].to_pylist() for name in there},
     )

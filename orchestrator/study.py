@@ -9,6 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from orchestrator.alarm_checks import check_healthy_runs, check_statements, statement_notes
 from orchestrator.arms import Arm, arms_of
 from orchestrator.array.in_queue import trials_in_queue
 from orchestrator.cancelling import cancelled_trials
@@ -36,6 +37,7 @@ from orchestrator.trials import Trial, TrialMaker
 from orchestrator.validation import validated
 from workloads.contract import Input, Workload
 from workloads.errors import InputError
+from workloads.monitors import PREFIX as HEALTH
 from workloads.registry import load_workload, study_folders
 from workloads.source_digest import workload_digest
 
@@ -106,6 +108,7 @@ class Study:
         _check_comparator(made.file, where)
         _check_metric(made, where)
         _check_search_metric(made, where)
+        _check_statements(made, where)
         return made
 
     @classmethod
@@ -194,6 +197,7 @@ class Study:
         trials = list(self.maker.trials(arms, self.file.seeds))  # first of all refuses a wrong one
         if isinstance(self.file.design, Fractions):
             check_models(trials)
+        check_healthy_runs(self.file.alarms, trials)
         design = self.searching
         left, pruned = 0, set[str]()
         if design is not None:
@@ -220,7 +224,7 @@ class Study:
             made = replace(made, notes=(*told, *made.notes))
         if isinstance(self.file.design, Fractions):
             made = replace(made, notes=(*fractions_notes(self, trials), *made.notes))
-        return made
+        return replace(made, notes=(*statement_notes(self.file, trials), *made.notes))
 
     def run(self, on: str = "local", **options: Any) -> RunReport:
         """Plans, subtracts what is known, runs the rest; running again is how one resumes."""
@@ -309,10 +313,23 @@ def _check_metric(study: Study, where: str) -> None:
     """Raises `UsageError` if the rule judges a metric that trials do not end with."""
     if study.file.verdict is None:
         return
-    metric = study.file.verdict.metric
-    final = [name for name in study.workload.metrics if not name.startswith(WHILE_TRAINING)]
+    metric, final = study.file.verdict.metric, _final_metrics(study)
     if metric not in final:
         raise UsageError(f"{where}: " + unknown("verdict.metric", metric, final))
+
+
+def _check_statements(study: Study, where: str) -> None:
+    """Raises `UsageError` for alarms or claims that name what the study does not have."""
+    try:
+        check_statements(study.file, _final_metrics(study))
+    except UsageError as error:
+        raise UsageError(f"{where}: {error}") from error
+
+
+def _final_metrics(study: Study) -> list[str]:
+    """What trials end with."""
+    on_the_way = (*WHILE_TRAINING, HEALTH)
+    return [name for name in study.workload.metrics if not name.startswith(on_the_way)]
 
 
 def _check_search_metric(study: Study, where: str) -> None:

@@ -38,10 +38,10 @@ from orchestrator.designs import (
     Removal,
     Role,
     Search,
-    Seed,
     Uniform,
 )
 from orchestrator.errors import UsageError, unknown
+from orchestrator.seeds import Seeds
 from orchestrator.verdict import Rule
 
 __all__ = [
@@ -143,7 +143,8 @@ class StudyFile(Part):
     hypothesis: str = ""
     workload: str
     base: dict[str, Any] = Field(default={})
-    seeds: list[Seed] = Field(default=[0, 1, 2, 3, 4], min_length=1)
+    seeds: Seeds = Field(default=[0, 1, 2, 3, 4], min_length=1)
+    """A number each, or ranges: `0-98`, `[0-98, 200]`."""
     design: Design
     verdict: Rule | None = None
     alarms: AlarmRule | None = None
@@ -164,13 +165,6 @@ class StudyFile(Part):
         if strange:
             raise ValueError(f"holds control characters ({', '.join(strange)}); leave them out")
         return text
-
-    @field_validator("seeds")
-    @classmethod
-    def _seeds_differ(cls, seeds: list[int]) -> list[int]:
-        if len(set(seeds)) != len(seeds):
-            raise ValueError(f"seeds must differ, got {seeds}")
-        return seeds
 
     @model_validator(mode="after")
     def _seeds_are_fresh(self) -> StudyFile:

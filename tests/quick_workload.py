@@ -28,6 +28,7 @@ from workloads.contract import (
     WorkloadConfig,
 )
 from workloads.errors import DivergedError, InputError
+from workloads.monitors import SETTINGS
 
 Fault = Literal[
     "raise",
@@ -44,7 +45,7 @@ Fault = Literal[
 ]
 
 
-_LASTING = ("questions", "metrics", "telemetry")
+_LASTING = ("questions", "metrics", "telemetry", *SETTINGS)
 """What an outcome has to have observed; faults and logs may be anything."""
 
 

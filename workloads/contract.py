@@ -25,6 +25,8 @@ from typing import (
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from workloads.monitors import DESCRIPTIONS, FLAGS, PREFIX, SETTINGS, watched_enough
+
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -134,6 +136,13 @@ class Metric:
     higher_is_better: bool | None = None
     reproducible: bool = True
     limits: tuple[float | None, float | None] = (None, None)
+
+
+HEALTH_METRICS: Mapping[str, Metric] = {
+    **{PREFIX + name: Metric(text, unit) for name, (text, unit) in DESCRIPTIONS.items()},
+    **{PREFIX + name: Metric(text, reducer="max") for name, text in FLAGS.items()},
+}
+"""What monitors report, of every workload."""
 
 
 @dataclass(frozen=True)
@@ -336,12 +345,18 @@ class Workload(ABC, Generic[C]):
     reusable: ClassVar[bool] = False
     Config: ClassVar[type[WorkloadConfig]]
     metrics: ClassVar[Mapping[str, Metric]]
+    """What it reports itself; `HEALTH_METRICS` are added to them."""
     point_metrics: ClassVar[Mapping[str, Metric]] = {}
     """What is measured at each point of a finished model; the first is scored by example. Empty:
     not declared, and then a design cannot be refused for asking another."""
     sources: ClassVar[Sequence[str]] = ()
     """Import names of the packages or modules whose source text makes up the code digest; its own
     module if none is named."""
+
+    def __init_subclass__(cls, **keywords: Any) -> None:
+        super().__init_subclass__(**keywords)
+        if "metrics" in cls.__dict__:
+            cls.metrics = {**cls.metrics, **HEALTH_METRICS, **cls.metrics}
 
     def resolve(self, config: C) -> C:
         """Replaces what depends on the inputs by its value (a depth fraction by a layer count).
@@ -415,8 +430,13 @@ class Workload(ABC, Generic[C]):
         """Whether what an outcome observed holds all that is asked for.
 
         A number covers any smaller one, a list any of its subsets, a denser telemetry mode any
-        sparser one, anything else its equal.
+        sparser one, anything else its equal. Monitors that the workload has on by default are no
+        reason to run a trial again.
         """
+        fields = self.Config.model_fields
+        by_default = {name: fields[name].default for name in SETTINGS}
+        if not watched_enough(observed, asked, by_default):
+            return False
         densities = get_args(TelemetryMode)
         seen = {"telemetry": densities[0], **observed}
         return all(
@@ -424,6 +444,7 @@ class Workload(ABC, Generic[C]):
             if field == "telemetry"
             else field in seen and _covers(seen[field], wanted)
             for field, wanted in asked.items()
+            if field not in SETTINGS
         )
 
     @abstractmethod

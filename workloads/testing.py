@@ -252,16 +252,19 @@ class WorkloadContract:
         return {name: value for name, value in metrics.items() if not self._is_a_time(name)}
 
     def _reduced(self, ranks: Sequence[Recorded]) -> list[tuple[int, dict[str, float | None]]]:
-        """The rows of ranks that ran together, reduced as their metrics declare."""
+        """What ranks that ran together say of each step, reduced as their metrics declare. One may
+        say what others do not."""
         reduced = []
-        for rows in zip(*[rank.rows for rank in ranks], strict=True):
+        rows = [_by_step(rank) for rank in ranks]
+        for step in dict.fromkeys(step for of_rank in rows for step in of_rank):
+            said = [of_rank.get(step, {}) for of_rank in rows]
             values: dict[str, float | None] = {}
-            for name in rows[0][1]:
-                mine = [given for _, row in rows if (given := row[name]) is not None]
+            for name in dict.fromkeys(name for row in said for name in row):
+                mine = [given for row in said if (given := row.get(name)) is not None]
                 reducer = self.workload.metrics[name].reducer
                 if not self._is_a_time(name):
                     values[name] = reduce_ranks(mine, reducer) if mine else None
-            reduced.append((rows[0][0], values))
+            reduced.append((step, values))
         return reduced
 
     def _assert_close(
@@ -336,6 +339,13 @@ def _after(
     ]
     resumed = [run_recorded(instance, b, to, seed=seed, start=one) for one in checkpoints]
     return after, resumed
+
+
+def _by_step(trial: Recorded) -> dict[int, dict[str, float | None]]:
+    rows: dict[int, dict[str, float | None]] = {}
+    for step, values in trial.rows:
+        rows.setdefault(step, {}).update(values)
+    return rows
 
 
 def _bits(value: float | None) -> str | None:

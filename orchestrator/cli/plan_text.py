@@ -6,6 +6,7 @@ import shutil
 from collections import Counter
 from typing import TYPE_CHECKING
 
+from orchestrator.alarm_checks import claim_lines
 from orchestrator.cli.heading import heading
 from orchestrator.cli.points_text import curve_lines, points_lines
 from orchestrator.counted import counted
@@ -56,7 +57,7 @@ def summary_lines(study: Study, plan: Plan, place: Place | None = None) -> list[
     this machine."""
     from orchestrator.judging import resolvable
 
-    lines = [*plan.notes, *curve_lines(study)]
+    lines = [*plan.notes, *curve_lines(study), *claim_lines(study.file)]
     known = f"known {plan.known}"
     if plan.other_code:
         known += f" ({plan.other_code} under other code; --same-code would run them again)"

@@ -20,6 +20,7 @@ from telemetry.parquet import events_in_order
 from telemetry.reduction import SECONDS_PREFIX, AttemptReduction
 from telemetry.rowlog import Row
 from telemetry.runs import flattened
+from workloads.monitors import MONITORS
 
 Rows = Mapping[tuple[int, str], float]
 """(step, key) -> value, reduced over ranks."""
@@ -72,7 +73,7 @@ class Recorded:
         found = _settings(self.context)
         if not found:
             raise CannotReplay(f"{self.identity}: its context holds no configuration.")
-        return found
+        return {MONITORS: [], **found}  # a release without monitors watched nothing
 
     @property
     def seed(self) -> int:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 def finding_sections(
     findings: Findings | None, pictures: Mapping[str, str], *, brief: bool = False
 ) -> list[Section]:
-    """Sections of effects or of curves; none without any.
+    """Sections of effects, curves, alarms and claims; none without any.
 
     Args:
         pictures: file names by what they show.
@@ -23,23 +23,49 @@ def finding_sections(
     """
     if not findings:
         return []
+    from orchestrator.report import alarms, claims
+    from orchestrator.report.alarms import alarm_sections
+    from orchestrator.report.claims import claim_sections
     from orchestrator.report.curves import curve_sections
     from orchestrator.report.effects import effect_sections
+    from orchestrator.report.sections import Section
 
+    named = {*alarms.PICTURES, claims.PICTURE}
+    others = {text: name for text, name in pictures.items() if text not in named}
     return [
-        *effect_sections(findings.effects, pictures, brief=brief),
+        *effect_sections(findings.effects, others, brief=brief),
         *curve_sections(findings.curves, pictures, brief=brief),
+        *alarm_sections(findings.alarms, pictures, brief=brief),
+        *claim_sections(findings.claims, pictures, brief=brief),
+        *([Section("Notes", findings.notes)] if findings.notes else []),
     ]
 
 
 def write_findings(findings: Findings | None, folder: Path) -> Written:
     """Writes tables and pictures of all that was found into a folder that is there."""
-    from orchestrator.report.effect_files import Written, write_effects
+    from orchestrator.report.effect_files import Written
 
-    if findings is not None and findings.effects is not None:
-        return write_effects(findings.effects, folder)
-    if findings is not None and findings.curves is not None:
+    parts = _written(findings, folder) if findings else []
+    files = tuple(path for part in parts for path in part.files)
+    return Written(files, {text: name for part in parts for text, name in part.pictures.items()})
+
+
+def _written(findings: Findings, folder: Path) -> list[Written]:
+    parts: list[Written] = []
+    if findings.effects is not None:
+        from orchestrator.report.effect_files import write_effects
+
+        parts.append(write_effects(findings.effects, folder))
+    if findings.curves is not None:
         from orchestrator.report.curve_files import write_curves
 
-        return write_curves(findings.curves, folder)
-    return Written((), {})
+        parts.append(write_curves(findings.curves, folder))
+    if findings.alarms is not None:
+        from orchestrator.report.alarm_files import write_alarms
+
+        parts.append(write_alarms(findings.alarms, folder))
+    if findings.claims is not None:
+        from orchestrator.report.claims import write_claims
+
+        parts.append(write_claims(findings.claims, folder))
+    return parts

@@ -47,6 +47,8 @@ def render_verdict(verdict: Verdict, findings: Findings | None = None) -> Group:
     parts += [Text(f"Note: {note}", style="dim") for note in verdict.notes]
     for section in (*comparison_sections(verdict), *finding_sections(findings, {}, brief=True)):
         parts += section_rich(section)
+    if findings is not None and findings.answer:
+        parts.append(Text(findings.answer))
     if verdict.best is not None:
         parts.append(Text(f"Best: {best_text(verdict.best, digits)}."))
     parts += [Text(f"Next: {step}") for step in verdict.next_steps]

@@ -31,6 +31,10 @@ TREND_SHARE = 0.01
 """By how much the halves of the recent losses must differ to be called a trend."""
 KEPT_ALERTS = 100
 MOST_KEYS = 500
+MONITORS = "health/"
+"""How the names of what monitors of hidden states report begin."""
+COLLAPSED, NONFINITE = f"{MONITORS}collapsed", f"{MONITORS}nonfinite"
+SVD_RATIO = f"{MONITORS}svd_ratio"
 
 
 @dataclass(frozen=True)
@@ -83,6 +87,8 @@ class HealthMonitor:
         self._last_gradient: float | None = None
         self._nonfinite = 0
         self._nonfinite_keys: set[str] = set()
+        self._monitored = {COLLAPSED: False, NONFINITE: False}
+        """What monitors of hidden states last said."""
         self._thinned: dict[tuple[int, int], int] = {}
         self._held: dict[tuple[int, int], int] = {}
 
@@ -94,15 +100,36 @@ class HealthMonitor:
             del self._alerts[levels.index(min(levels))]
 
     def values(self, values: Mapping[str, float | None], step: int | None, rank: int) -> None:
-        """Looks for NaN and infinities: said once for each metric, counted every time."""
+        """Looks for NaN and infinities: said once for each metric, counted every time. What
+        monitors report is NaN where a hidden state is, which is said once for all of it."""
+        self._structure(values, step)
         for key, value in values.items():
             if value is None or math.isfinite(value):
                 continue
             self._nonfinite += 1
+            if key.startswith(MONITORS):
+                continue
             if key not in self._nonfinite_keys and len(self._nonfinite_keys) < MOST_KEYS:
                 self._nonfinite_keys.add(key)
                 where = f" on rank {rank}" if rank else ""
                 self.alert("critical", "nonfinite", f"{key} is {value}{where}{_at(step)}", step)
+
+    def _structure(self, values: Mapping[str, float | None], step: int | None) -> None:
+        """Says when hidden states collapse or stop being finite; again once they had recovered."""
+        began = []
+        for key in (COLLAPSED, NONFINITE):
+            if (value := values.get(key)) is not None:
+                if value == 1 and not self._monitored[key]:
+                    began.append(key)
+                self._monitored[key] = value == 1
+        if COLLAPSED in began:
+            ratio = values.get(SVD_RATIO)
+            told = "" if ratio is None else f" (SVD ratio {ratio:.3f})"
+            text = f"hidden states collapse{told}{_at(step)}"
+            self.alert("warning", "structural_collapse", text, step)
+        if NONFINITE in began:
+            text = f"hidden states are NaN or infinite{_at(step)}"
+            self.alert("critical", "nonfinite_activations", text, step)
 
     def loss(self, value: float, step: int | None) -> None:
         """A training loss of rank 0."""

@@ -175,7 +175,8 @@ def test_what_a_nested_part_observes_is_asked_for_and_not_in_the_identity() -> N
         probe: Probe | None = Probe()
         questions: Annotated[int, Observed()] = 20
 
-    mode = {"telemetry": "standard"}
+    unmonitored = {"monitors": [], "monitor_window": 10, "monitor_layer": None}
+    mode = {"telemetry": "standard", **unmonitored}
     assert observed_config(Outer()) == {"probe.looks": 5, "questions": 20, **mode}
     assert identity_config(Outer(), by_name)["probe"] == {"width": 1}
     assert observed_config(Outer(probe=None)) == {"questions": 20, **mode}

@@ -132,6 +132,28 @@ def test_a_denser_recording_of_training_trains_again(home: Home, tmp_path: Path)
     assert study_of(home, base={"steps": 3, "telemetry": "adaptive"}).plan().known == 4
 
 
+@pytest.mark.parametrize(
+    ("asked", "why"),
+    [
+        ({"monitors": ["entropy"]}, "monitors=['entropy']"),
+        ({"monitors": ["rank"], "monitor_window": 4}, "monitors=['rank']"),
+        (
+            {"monitors": ["svd_ratio"], "monitor_window": 4},
+            "monitors=['svd_ratio'], monitor_window=4",
+        ),
+        ({"monitors": ["svd_ratio"]}, None),
+        ({"monitors": [], "monitor_window": 4}, None),
+    ],
+)
+def test_what_was_not_watched_is_named_and_trains_again(
+    asked: dict[str, Any], why: str | None, home: Home
+) -> None:
+    finish(study_of(home, arm("a"), base={"steps": 3, "monitors": ["svd_ratio"]}))
+    plan = study_of(home, arm("a"), base={"steps": 3, **asked}).plan()
+    known = "" if why is None else f"known without {why}: trains again"
+    assert {one.why for one in plan.trials} == {known}
+
+
 def test_a_wider_observation_whose_checkpoint_is_gone_says_so(home: Home) -> None:
     from orchestrator.retention import collect_garbage
 

@@ -21,9 +21,10 @@ from orchestrator.engine.worker import AttemptFailed, run_attempt
 from orchestrator.home import Home
 from orchestrator.replaying import CannotReplay, Replay, replay_trial
 from orchestrator.replaying.comparing import Pair, compare, is_reproducible, row_pairs
+from orchestrator.replaying.recorded import Recorded
 from orchestrator.retention import collect_garbage
 from orchestrator.tracing import trace_trial
-from telemetry import archive_events
+from telemetry import EpisodeContext, archive_events
 from tests.orchestrator.quick_study import (
     QUESTIONED,
     QUICK,
@@ -250,6 +251,17 @@ def test_a_trial_without_a_context_is_refused(home: Home) -> None:
     spool.write_text("\n".join(kept) + "\n")
     with pytest.raises(CannotReplay, match="what it ran from"):
         replay_trial(identity, home.root)
+
+
+def test_a_record_that_says_nothing_of_monitors_is_replayed_without_any(home: Home) -> None:
+    """A release that had none; those that are on by default now would report what it has not."""
+
+    def recorded(**hyperparameters: Any) -> Recorded:
+        context = EpisodeContext(hyperparameters=hyperparameters)
+        return Recorded(home, "0" * 20, 0, context, None, {}, None, None, 1)
+
+    assert recorded(steps=3).config == {"monitors": [], "steps": 3}
+    assert recorded(monitors=["rank"]).config == {"monitors": ["rank"]}
 
 
 def test_a_replay_that_the_machine_ends_is_no_parting(home: Home) -> None:

@@ -163,7 +163,7 @@ WRONG = {
         {"seeds": ["1e3"]},
         "'seeds.0' is '1e3', but should be a whole number; write 1000.",
     ),
-    "seeds twice": ({"seeds": [1, 1]}, "seeds must differ, got [1, 1]"),
+    "seeds twice": ({"seeds": [1, 1]}, "seeds must differ, but 1 is given more than once"),
     "no seeds": ({"seeds": []}, "'seeds' is []"),
     "arms twice": (
         {"design": configurations(arm("a"), arm("a"))},

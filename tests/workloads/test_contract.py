@@ -40,8 +40,9 @@ class TestLatentLora(WorkloadContract):
         "test_questions": 24,
         "dev_questions": 8,
         "quick_eval_steps": 0,
+        "monitor_window": 4,
     }
-    config_a: ClassVar[Mapping[str, Any]] = {**TINY, "d_z": 8, "epochs": 1}
+    config_a: ClassVar[Mapping[str, Any]] = {**TINY, "d_z": 8, "epochs": 1, "monitor_window": 3}
     config_b: ClassVar[Mapping[str, Any]] = {
         **TINY,
         "checkpoint_steps": 3,

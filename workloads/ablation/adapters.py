@@ -18,6 +18,8 @@ from workloads.training import checkpointing, generator, seeded
 if TYPE_CHECKING:
     from accelerate import Accelerator
 
+    from workloads.training.monitoring import Monitoring
+
 WEIGHTS = "model.safetensors"
 _OWNER = "weights."
 
@@ -70,6 +72,7 @@ def train_adapters(
     texts: Texts,
     context: TrialContext,
     accelerator: Accelerator,
+    monitoring: Monitoring,
 ) -> float | None:
     """Trains from the newest checkpoint, or the start, to the last step, and saves a checkpoint.
 
@@ -82,7 +85,7 @@ def train_adapters(
     prepared, optimizer = accelerator.prepare(
         adapters, torch.optim.AdamW(weights, lr=lora.learning_rate, weight_decay=0.0)
     )
-    saved = checkpointing.restore(accelerator, context.checkpoints)
+    saved = checkpointing.restore(accelerator, context.checkpoints, monitoring)
     done, loss = saved["step"] if saved else 0, saved["loss"] if saved else None
     order = torch.randperm(len(texts.ids), generator=generator(context.seed, "order")).tolist()
     for step in range(done + 1, lora.steps + 1):
@@ -92,9 +95,10 @@ def train_adapters(
         if not torch.isfinite(torch.tensor(loss)):
             raise DivergedError(f"the loss of step {step} is {loss}; lower lora.learning_rate")
         context.emitter.metrics({"train/loss": loss}, step=step)
+        monitoring.step(step, emit=True)
         asked = checkpointing.wanted(accelerator, context.checkpoints, step)
         if asked or step % lora.checkpoint_steps == 0 or step == lora.steps:
-            checkpointing.save(accelerator, context.checkpoints, step, {"loss": loss})
+            checkpointing.save(accelerator, context.checkpoints, step, {"loss": loss}, monitoring)
             context.report(step, {"train/loss": loss})
     adapters.weights.requires_grad_(False)
     del prepared

@@ -14,6 +14,8 @@ from workloads.datasets import Window, fit_prompt, load_task
 from workloads.errors import InputError
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from workloads.datasets import Example
 
 
@@ -36,6 +38,13 @@ class Texts:
         """Ids and scored, both [batch, seq], in order."""
         for start in range(0, len(self.ids), size):
             yield self.ids[start : start + size], self.scored[start : start + size]
+
+    def one_by_one(self) -> Iterator[Tensor]:
+        """Ids [tokens] of each text without its padding."""
+        import torch
+
+        for ids, scored in zip(self.ids, self.scored, strict=True):
+            yield torch.from_numpy(ids[: int(scored.nonzero()[0][-1]) + 1])
 
     def packed(self) -> dict[str, Any]:
         """As plain data and arrays."""

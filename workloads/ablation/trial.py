@@ -18,6 +18,7 @@ from workloads.errors import DivergedError, InputError
 from workloads.models import load_model, load_tokenizer, resolve_model
 from workloads.switching import CoalitionScores
 from workloads.training.acceleration import accelerated
+from workloads.training.monitoring import monitored, read_through
 from workloads.training.process import deterministic_process
 
 _DTYPES = {"fp32": "float32", "bf16": "bfloat16"}
@@ -40,8 +41,12 @@ def run_trial(config: AblationConfig, context: TrialContext) -> Result:
             }
         )
         loss = None
-        if config.lora is not None:
-            loss = train_adapters(model, config.lora, train, context, accelerator)
+        with monitored(config, context, model) as monitoring:
+            if config.lora is not None:
+                lora = config.lora
+                loss = train_adapters(model, lora, train, context, accelerator, monitoring)
+            elif monitoring.active:
+                read_through(monitoring, model, test.one_by_one())
         return _result(AblationSubject(config, model, test), test, loss)
 
 

@@ -12,6 +12,7 @@ from workloads.contract import Metric, Result, TrialContext, Workload
 from workloads.datasets import check_task
 from workloads.errors import InputError, did_you_mean
 from workloads.models import check_tokenizer, describe, input_fingerprint, pinned_input
+from workloads.monitors import check_window
 
 if TYPE_CHECKING:
     from workloads.evaluation import Packed, Subject
@@ -80,7 +81,9 @@ class Ablation(Workload[AblationConfig]):
         check_tokenizer(shape.ref)
         check_task(config.task, config.data)
         if config.lora is None:
+            check_window(config, config.texts, "texts to read")
             return
+        check_window(config, config.lora.steps, "steps of training")
         if config.units != "lora":
             raise InputError(f"lora with units={config.units}: give units=lora, or leave lora out.")
         for target in config.lora.targets:

@@ -14,6 +14,7 @@ from workloads.dtdr.config import DtdrConfig
 from workloads.dtdr.files.index import is_encoded, read_index
 from workloads.errors import InputError
 from workloads.models import ModelDescription, check_tokenizer, describe, input_fingerprint
+from workloads.monitors import check_window
 
 BLOCKS = 128
 """How many blocks of rows the largest tensor has at least, where nothing else is asked for."""
@@ -76,6 +77,7 @@ def _check_lengths(config: DtdrConfig, model: ModelDescription) -> None:
         raise InputError(
             f"samples is {config.samples}: only the {config.prompts} prompts can be continued"
         )
+    check_window(config, config.prompts, "prompts to read")
     limit = model.config.get("max_position_embeddings")
     longest = config.prompt_tokens + max(
         config.held_out_tokens, config.sample_tokens if config.samples else 0

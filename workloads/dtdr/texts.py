@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +12,9 @@ from numpy.typing import NDArray
 from workloads.datasets import Example, Window, load_task
 from workloads.dtdr.config import DtdrConfig
 from workloads.errors import InputError
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 _SPARE_TOKENS: Final = 16
 """Texts are cut between words, somewhat before the length that is asked for: so much more of each
@@ -44,6 +47,12 @@ class Prompts:
         """[batch, tokens], in order."""
         for start in range(0, len(self.ids), size):
             yield self.ids[start : start + size]
+
+    def one_by_one(self) -> Iterator[Tensor]:
+        """Ids [prompt_tokens] of each prompt."""
+        import torch
+
+        yield from torch.from_numpy(self.ids[:, : self.prompt_tokens])
 
     def packed(self) -> dict[str, Any]:
         """As plain data and arrays."""

@@ -18,6 +18,7 @@ from workloads.dtdr.texts import Prompts, load_prompts
 from workloads.errors import DivergedError, InputError
 from workloads.models import load_model, resolve_model
 from workloads.training.acceleration import accelerated
+from workloads.training.monitoring import monitored, read_through
 from workloads.training.process import deterministic_process
 
 if TYPE_CHECKING:
@@ -47,6 +48,9 @@ def run_trial(config: DtdrConfig, context: TrialContext) -> Result:
         original = _predictions(config, model, prompts, "the original")
         put = _put_decoded(model, encoded, SourceModel.of(ref))
         decoded = _predictions(config, model, prompts, "the full decode")
+        with monitored(config, context, model) as monitoring:
+            if monitoring.active:
+                read_through(monitoring, model, prompts.one_by_one())
         context.emitter.context(
             {
                 "model": config.model,

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from workloads.contract import Input, Observed, WorkloadConfig
+from workloads.contract import Input, Monitor, Observed, WorkloadConfig
 from workloads.latent_lora.depth import parse_layers
 
 PromptForm = Literal["reconstructed", "text", "replay", "snap", "constant", "mismatched"]
@@ -89,6 +89,13 @@ class LatentLoraConfig(WorkloadConfig):
     precision: Literal["fp32", "bf16"] = "fp32"
     threads: int = Field(1, ge=1)
 
+    monitors: Annotated[tuple[Monitor, ...], Observed(while_training=True)] = (
+        "svd_ratio",
+        "effective_rank",
+        "implied_cosine",
+    )
+    """Of the language model's last block while it trains; nothing where no loss reads the answer,
+    since then the language model reads nothing."""
     test_questions: Annotated[int | None, Observed()] = Field(None, ge=1)
     """None: 1,000, and 2,000 for `continuation`, where one word more or less weighs more; fewer
     where the data hold no more."""

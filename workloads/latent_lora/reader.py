@@ -112,6 +112,8 @@ class Reader(nn.Module):
             batch = batch.first(answer_prompts)
             start = rebuilt.shape[1] - batch.ids.shape[1]
             rebuilt = rebuilt[: len(batch.ids), start:]
+        # The teacher first: what monitors see of a step is the model's newest forward pass.
+        teacher = self.teacher_logits(batch) if config.kd_weight else None
         with self._lora_dropout(step, rank):
             logits = self.answer_logits(rebuilt, batch)
         answers, mask = batch.answers, batch.answer_mask
@@ -124,10 +126,8 @@ class Reader(nn.Module):
             k_token = k_token_ce(logits, answers, mask)
             k_token = k_token if share is None else k_token * share.answer_tokens
             total = total + config.k_token_ce_weight * k_token
-        if config.kd_weight:
-            divergence = distillation(
-                logits, self.teacher_logits(batch), mask, config.kd_temperature
-            )
+        if teacher is not None:
+            divergence = distillation(logits, teacher, mask, config.kd_temperature)
             divergence = divergence if share is None else divergence * share.answer_tokens
             total = total + config.kd_weight * divergence
         return StepLosses(total, parts, first, k_token, divergence)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,7 @@ from workloads.latent_lora.prompts import Split
 from workloads.latent_lora.reader import Reader, StepLosses
 from workloads.latent_lora.shares import share_of
 from workloads.training import checkpointing, generator, is_finite
+from workloads.training.monitoring import Monitoring, monitored
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -102,6 +104,7 @@ class Trainer:
         optimizer = torch.optim.AdamW(_groups(reader), fused=True)
         self.model, self.optimizer = accelerator.prepare(reader, optimizer)
         self.recorder: DenseRecorder
+        self.monitoring = Monitoring()
 
     def run(
         self,
@@ -109,20 +112,29 @@ class Trainer:
         glance: Callable[[int], None],
     ) -> Trained:
         """Trains from the newest checkpoint, or from the start, to the last step."""
-        with DenseRecorder(
-            self.context.emitter,
-            self.config.telemetry,
-            model=self.reader,
-            groups=_parts(self.reader),
-        ) as self.recorder:
+        with (
+            DenseRecorder(
+                self.context.emitter,
+                self.config.telemetry,
+                model=self.reader,
+                groups=_parts(self.reader),
+            ) as self.recorder,
+            self._monitored() as self.monitoring,
+        ):
             return self._run(after_epoch, glance)
+
+    def _monitored(self) -> AbstractContextManager[Monitoring]:
+        """Of the language model, where training has it read anything."""
+        if not self.config.answer_tokens:
+            return nullcontext(Monitoring())
+        return monitored(self.config, self.context, self.reader.language_model)
 
     def _run(
         self,
         after_epoch: Callable[[int, int, Mapping[str, float]], Mapping[str, float | None]],
         glance: Callable[[int], None],
     ) -> Trained:
-        saved = checkpointing.restore(self.accelerator, self.context.checkpoints)
+        saved = checkpointing.restore(self.accelerator, self.context.checkpoints, self.monitoring)
         progress = Progress(**saved) if saved else Progress()
         if saved:
             self._resume_recorder(progress.telemetry)
@@ -130,6 +142,7 @@ class Trainer:
         while progress.epoch < self.config.epochs:
             for indices in self._batches(progress):
                 values = self._step(indices, progress.step)
+                self._monitor(progress.step + 1, lost=values is None)
                 if values is None:
                     self.diagnostics.log(f"diverged at step {progress.step + 1}")
                     self.diagnostics.record("diverged", step=progress.step + 1)
@@ -144,6 +157,13 @@ class Trainer:
             self._save(progress)
             self.context.report(progress.step, reported)
         return Trained(progress.step, progress.means, diverged=False)
+
+    def _monitor(self, step: int, lost: bool) -> None:
+        epoch = step / self.steps_per_epoch
+        self.monitoring.step(step, emit=lost or self._recorded(step), epoch=epoch)
+
+    def _recorded(self, step: int) -> bool:
+        return step % RECORD_STEPS == 0 or step == self.steps
 
     def _resume_recorder(self, state: Mapping[str, Any]) -> None:
         """Rank 0 wrote the state: its averages serve all ranks, an open window is its own."""
@@ -219,7 +239,7 @@ class Trainer:
         return {name: float(value.detach()) for name, value in named.items() if value is not None}
 
     def _record(self, progress: Progress, values: Mapping[str, float], batch: int) -> None:
-        if progress.step % RECORD_STEPS and progress.step != self.steps:
+        if not self._recorded(progress.step):
             return
         epoch = progress.step / self.steps_per_epoch
         emitted = {f"train/{name}": value for name, value in values.items()}
@@ -255,7 +275,11 @@ class Trainer:
         progress.sums = self._over_ranks(progress.sums)  # whole for any number of ranks
         progress.telemetry = self.recorder.to_state()
         checkpointing.save(
-            self.accelerator, self.context.checkpoints, progress.step, progress.to_json()
+            self.accelerator,
+            self.context.checkpoints,
+            progress.step,
+            progress.to_json(),
+            self.monitoring,
         )
 
     def _means(self, progress: Progress) -> dict[str, float]:

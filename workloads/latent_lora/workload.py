@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, ClassVar
@@ -14,6 +15,7 @@ from workloads.latent_lora.depth import layer_count
 from workloads.latent_lora.lora import check_targets
 from workloads.latent_lora.metrics import METRICS
 from workloads.models import check_tokenizer, describe, input_fingerprint, pinned_input
+from workloads.monitors import SETTINGS, check_window
 
 _LOOKS_ONLY = ("quick_eval_steps", "checkpoint_steps")
 
@@ -35,6 +37,7 @@ _UNREAD_WITHOUT_ADAPTER = (
     "lora_learning_rate",
     "grad_clip",
     "telemetry",
+    *SETTINGS,
 )
 
 
@@ -95,6 +98,9 @@ class LatentLora(Workload[LatentLoraConfig]):
             config.cosine_weight or config.mse_weight or config.answer_tokens
         ):
             raise InputError("every loss weight is 0: nothing would be trained; raise one of them.")
+        if config.trains:
+            steps = config.epochs * math.ceil(config.samples / config.batch_size)
+            check_window(config, steps, "steps of training")
         if config.lora is None:
             return
         if not config.trains:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -13,7 +14,8 @@ if TYPE_CHECKING:
     import torch
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-
+_WHOLE = "TokenizersBackend"
+"""What transformers calls the class of a tokenizer that is nothing but its tokenizer.json."""
 _ADVICE = "valid: a model folder with tokenizer.json and tokenizer_config.json; copy them there"
 
 
@@ -53,12 +55,13 @@ def load_tokenizer(ref: ModelRef | str) -> PreTrainedTokenizerBase:
 
     InputError when the model comes without a tokenizer.
     """
-    from transformers import AutoTokenizer
+    from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
     model_ref = resolve_model(ref) if isinstance(ref, str) else ref
     check_tokenizer(model_ref)
+    loader = PreTrainedTokenizerFast if _is_all_in_its_file(model_ref) else AutoTokenizer
     try:
-        tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(
+        tokenizer: PreTrainedTokenizerBase = loader.from_pretrained(
             model_ref.source, **_where(model_ref)
         )
     except Exception as error:
@@ -79,6 +82,20 @@ def check_tokenizer(ref: ModelRef) -> None:
     """Refuses (`InputError`) a model folder without a tokenizer. Loads nothing."""
     if ref.path is not None and not has_tokenizer(ref):
         raise InputError(f"{ref.path} has no tokenizer; {_ADVICE}")
+
+
+def _is_all_in_its_file(ref: ModelRef) -> bool:
+    """Whether a folder says that its tokenizer.json is the whole tokenizer.
+
+    For some kinds of model (Qwen2) transformers takes the kind's own class whatever is said there,
+    and would read another tokenizer's file as its own.
+    """
+    if ref.path is None or not (config := ref.path / "tokenizer_config.json").is_file():
+        return False
+    try:
+        return bool(json.loads(config.read_text("utf-8")).get("tokenizer_class") == _WHOLE)
+    except (ValueError, AttributeError):
+        return False  # what is wrong with it, transformers will say
 
 
 @contextmanager

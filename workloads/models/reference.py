@@ -13,7 +13,7 @@ from workloads.datasets.hub import commit_of, looks_like_id, split_revision
 from workloads.errors import InputError, did_you_mean
 
 EMBEDDED_PREFIX: Final = "embedded:"
-EMBEDDED_MODELS: Final = ("llama",)
+EMBEDDED_MODELS: Final = ("llama", "qwen2")
 PICKLED_SUFFIXES: Final = (".bin", ".pt", ".pth", ".pkl", ".ckpt")
 _TEXT_SUFFIXES: Final = (".json", ".txt", ".model", ".jinja")
 _NOT_READ: Final = ("training.json",)

@@ -1,4 +1,4 @@
-"""Trains the embedded model: `python -m workloads.models.train_embedded OUT`.
+"""Trains an embedded model: `python -m workloads.models.train_embedded OUT [--model qwen2]`.
 
 Writes config, weights, tokenizer and `training.json` (recipe, loss curve, held-out scores, hash
 of the weights) to OUT. The text comes from the grammar's pretraining stream, nothing is fetched.
@@ -11,9 +11,9 @@ import hashlib
 import json
 import time
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from workloads.datasets import grammar
 from workloads.models.held_out import held_out_scores
@@ -22,10 +22,12 @@ from workloads.models.word_tokenizer import MAX_TOKENS, build_tokenizer, vocabul
 
 if TYPE_CHECKING:
     import torch
-    from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
+    from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 RECORD: Final = "training.json"
 WEIGHTS: Final = "model.safetensors"
+
+Architecture = Literal["llama", "qwen2"]
 
 
 @dataclass(frozen=True)
@@ -46,6 +48,16 @@ class Recipe:
     heads: int = 4
     threads: int = 2
     grammar_version: int = grammar.VERSION
+    architecture: Architecture = "llama"
+    kv_heads: int | None = None
+    """Heads of keys and values, which as many query heads share; None: as many as there are."""
+
+
+RECIPES: Final = {
+    "llama": Recipe(),
+    "qwen2": Recipe(architecture="qwen2", steps=1500, layers=5, kv_heads=2, threads=1),
+}
+"""Embedded model -> how it was trained."""
 
 
 def make_tokenizer(seed: int, stories: int = 5000) -> PreTrainedTokenizerFast:
@@ -58,18 +70,19 @@ def make_tokenizer(seed: int, stories: int = 5000) -> PreTrainedTokenizerFast:
     return build_tokenizer(vocabulary(texts))
 
 
-def make_model(recipe: Recipe, tokenizer: PreTrainedTokenizerFast) -> LlamaForCausalLM:
-    """An untrained Llama of the recipe's shape; its weights depend on the recipe's seed alone."""
+def make_model(recipe: Recipe, tokenizer: PreTrainedTokenizerFast) -> PreTrainedModel:
+    """An untrained model of the recipe's shape; its weights depend on the recipe's seed alone."""
     import torch
-    from transformers import LlamaConfig, LlamaForCausalLM
+    from transformers import AutoConfig, AutoModelForCausalLM
 
-    config = LlamaConfig(
+    config = AutoConfig.for_model(
+        recipe.architecture,
         vocab_size=len(tokenizer),
         hidden_size=recipe.hidden_size,
         intermediate_size=recipe.intermediate_size,
         num_hidden_layers=recipe.layers,
         num_attention_heads=recipe.heads,
-        num_key_value_heads=recipe.heads,
+        num_key_value_heads=recipe.kv_heads or recipe.heads,
         max_position_embeddings=MAX_TOKENS,
         tie_word_embeddings=True,
         initializer_range=0.05,
@@ -79,7 +92,8 @@ def make_model(recipe: Recipe, tokenizer: PreTrainedTokenizerFast) -> LlamaForCa
     )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(recipe.seed)
-        return LlamaForCausalLM(config)
+        model: PreTrainedModel = AutoModelForCausalLM.from_config(config)
+    return model
 
 
 def losses(recipe: Recipe, model: Any, tokenizer: PreTrainedTokenizerFast) -> Iterator[float]:
@@ -140,7 +154,7 @@ def save(
     tokenizer.save_pretrained(folder)
     torch.set_num_threads(1)
     record = {
-        "command": "python -m workloads.models.train_embedded OUT",
+        "command": f"python -m workloads.models.train_embedded OUT --model {recipe.architecture}",
         "recipe": asdict(recipe),
         "first_losses": [round(loss, 6) for loss in curve[:50]],
         "loss_curve": {
@@ -160,9 +174,13 @@ def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("out", type=Path, help="folder to write")
-    parser.add_argument("--steps", type=int, default=Recipe.steps)
+    parser.add_argument("--model", choices=sorted(RECIPES), default="llama")
+    parser.add_argument("--steps", type=int, help="fewer or more than the model was trained for")
     args = parser.parse_args()
-    recipe = Recipe(steps=args.steps, warmup_steps=min(Recipe.warmup_steps, args.steps // 10))
+    recipe = RECIPES[args.model]
+    if args.steps is not None:
+        warmup = min(recipe.warmup_steps, args.steps // 10)
+        recipe = replace(recipe, steps=args.steps, warmup_steps=warmup)
     tokenizer = make_tokenizer(recipe.seed)
     model = make_model(recipe, tokenizer)
     curve: list[float] = []

@@ -26,7 +26,7 @@ from workloads.morphogenesis.measuring import measure
 from workloads.morphogenesis.optimizing import Optimizers
 from workloads.morphogenesis.policies.masks import CULL, FOSSILIZE, GERMINATE, WAIT, allowed
 from workloads.morphogenesis.restoring import GoodState
-from workloads.morphogenesis.training import EpochTrained, EpochTrainer
+from workloads.morphogenesis.training import EpochTrained, EpochTrainer, Watch
 from workloads.morphogenesis.view import Decision, EpisodeView
 from workloads.switching import CoalitionScores
 from workloads.training import stream_seed
@@ -161,12 +161,18 @@ class Episode:
         """Whether an epoch has begun and not ended; `step` goes on with one that was restored."""
         return self._begun is not None or self._kept is not None
 
-    def step(self, decision: Decision, between: Callable[[int], None] | None = None) -> EpochReport:
+    def step(
+        self,
+        decision: Decision,
+        between: Callable[[int], None] | None = None,
+        watch: Watch | None = None,
+    ) -> EpochReport:
         """Applies a decision and trains for an epoch, or for what is left of it after `restore`.
 
         An action that is not allowed (`policies.masks.allowed`) has no effect. `between` is called
         after each optimizer step but the epoch's last, with the episode's steps so far; the state
-        may be saved there. Raises RuntimeError when the episode is done.
+        may be saved there. `watch` as `EpochTrainer.run` has it. Raises RuntimeError when the
+        episode is done.
         """
         if self.done:
             last = self.epoch - 1
@@ -177,7 +183,7 @@ class Episode:
         applied = [self._apply(each, culled, gates) for each in (decision.action, *decision.also)]
         self._follow()
         self._go_on_within()
-        trained = self.trainer.run(self.epoch, self.steps, self.recorder, between)
+        trained = self.trainer.run(self.epoch, self.steps, self.recorder, between, watch)
         self._begun = None
         self.steps += trained.steps
         measured = self._measure(self.config.counterfactual if self._observer else "off")

@@ -30,6 +30,10 @@ if TYPE_CHECKING:
     from workloads.morphogenesis.data import Split
 
 
+Watch = Callable[[int, bool], None]
+"""Told after a batch of its step, and whether it is the last of its epoch."""
+
+
 @dataclass(frozen=True)
 class EpochTrained:
     """What was seen in an epoch.
@@ -84,13 +88,15 @@ class EpochTrainer:
         step: int,
         recorder: DenseRecorder | None = None,
         between: Callable[[int], None] | None = None,
+        watch: Watch | None = None,
     ) -> EpochTrained:
         """Trains epoch `epoch` (from 0), before which `step` steps were made; after `restore`, what
         is left of it.
 
         Batches come in the order of the stream `order/<epoch>`; whatever draws from torch's own
         numbers gets the stream `train/<epoch>/<batch>/<rank>`. `between` is called after every step
-        but the last, with the number of steps until then.
+        but the last, with the number of steps until then; `watch` after every batch, be its step
+        made or not.
         """
         rank = self._accelerator.process_index
         order = torch.randperm(
@@ -111,6 +117,8 @@ class EpochTrainer:
                     grad_norm=values.norms[HOST],
                     grad_norms=values.norms,
                 )
+            if watch is not None:
+                watch(step + number + 1, number + 1 == len(batches) or not values.finite)
             if not values.finite:
                 self._optimizers.zero_grad()
                 return self._ended(lost=True)

@@ -22,6 +22,7 @@ from workloads.morphogenesis.policies.rewards import reward
 from workloads.morphogenesis.view import Decision
 from workloads.training import checkpointing
 from workloads.training.acceleration import accelerated
+from workloads.training.monitoring import Monitoring, monitored
 from workloads.training.process import deterministic_process
 
 if TYPE_CHECKING:
@@ -43,8 +44,11 @@ def run_trial(config: MorphogenesisConfig, context: TrialContext) -> Result:
     """
     with deterministic_process(config.threads), accelerated(config.precision) as accelerator:
         trial = _Trial(config, context, accelerator)
+        host = trial.episode.host
+        head = host.get_submodule(f"parts.{len(host.parts) - 1}.linear")
         try:
-            return trial.run()
+            with monitored(config, context, host, layer=head, capture="input") as trial.monitoring:
+                return trial.run()
         finally:
             trial.episode.close()
 
@@ -68,6 +72,7 @@ class _Trial:
         self.heuristic = Heuristic()
         self.episode = Episode(config, context, accelerator, context.seed)
         self.first_step = _steps_before(config)
+        self.monitoring = Monitoring()
         self.decided: _Decided | None = None
         """Of the epoch that is being trained."""
         self.progress: dict[str, Any] = {
@@ -99,10 +104,11 @@ class _Trial:
         if (decided := self.progress.pop(DECIDED, None)) is not None:
             self.decided = msgspec.convert(decided, _Decided)
         self.heuristic.load(checkpoint.path / SHADOW)
+        self.monitoring.load(checkpoint.path)
 
     def _epoch(self) -> None:
         decision, shadow = self._decide()
-        report = self.episode.step(decision, self._between)
+        report = self.episode.step(decision, self._between, self._watch)
         self.decided = None
         earned = reward(
             report.before,
@@ -135,6 +141,12 @@ class _Trial:
             self.decided = _Decided(self.policy.decide(view), shadow)
         return self.decided.decision, self.decided.shadow
 
+    def _watch(self, steps: int, last: bool) -> None:
+        """Monitors the features before the head; their rows are by epoch, as the others are."""
+        self.monitoring.step(
+            self.first_step + steps, emit=last, epoch=float(self.episode.epoch + 1)
+        )
+
     def _between(self, steps: int) -> None:
         """Within an epoch: a checkpoint where one is due, or the trial is about to be stopped."""
         step, every = self.first_step + steps, self.config.checkpoint_steps
@@ -153,6 +165,7 @@ class _Trial:
                 self.policy.save(folder)
                 (folder / SHADOW).mkdir()
                 self.heuristic.save(folder / SHADOW)
+                self.monitoring.save(folder)
         self.accelerator.wait_for_everyone()
 
     def _result(self, seconds: float) -> Result:

@@ -109,6 +109,12 @@ class Morphogenesis(Workload[MorphogenesisConfig]):
                 raise InputError(
                     f"matrix_slots: this host has no slot {name!r}; {did_you_mean(name, names)}"
                 )
+        if "layer_delta" in config.monitors and config.monitor_layer is None:
+            raise InputError(
+                "monitors: layer_delta compares what goes into a block with what comes out, and "
+                "the features before the head are one and the same; name a block in monitor_layer"
+                + (" (parts.1)" if config.host == "gpt" else ", or leave it out")
+            )
         if config.params_ratio is not None and config.policy != "none":
             raise InputError(
                 f"params_ratio={config.params_ratio:g} widens a host that grows nothing, but the "

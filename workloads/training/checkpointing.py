@@ -10,9 +10,11 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from accelerate import Accelerator
 
     from workloads.contract import Checkpoints
@@ -20,6 +22,16 @@ if TYPE_CHECKING:
 PROGRESS = "progress.json"
 ASK_EVERY_STEPS = 5
 """Several ranks agree on whether a checkpoint is wanted only so often: that takes a message."""
+
+
+class KeptBeside(Protocol):
+    """What goes on from files of its own in a checkpoint, such as `Monitoring`."""
+
+    def save(self, folder: Path) -> None:
+        """Writes its files into the checkpoint's folder."""
+
+    def load(self, folder: Path) -> None:
+        """Goes on from what `save` wrote."""
 
 
 def wanted(accelerator: Accelerator, checkpoints: Checkpoints, step: int) -> bool:
@@ -39,20 +51,29 @@ def wanted(accelerator: Accelerator, checkpoints: Checkpoints, step: int) -> boo
 
 
 def save(
-    accelerator: Accelerator, checkpoints: Checkpoints, step: int, progress: Mapping[str, Any]
+    accelerator: Accelerator,
+    checkpoints: Checkpoints,
+    step: int,
+    progress: Mapping[str, Any],
+    monitoring: KeptBeside | None = None,
 ) -> None:
     """Makes a checkpoint after training step `step`; all ranks call it, rank 0 writes.
 
-    Ranks hold the same weights and optimizer state (data parallel), so rank 0's are enough.
+    Ranks hold the same weights and optimizer state (data parallel), so rank 0's are enough. What
+    `monitoring` goes on from is kept beside them.
     """
     if accelerator.is_main_process:
         with checkpoints.saving(step) as folder, _unwrapped(accelerator):
             accelerator.save_state(str(folder), safe_serialization=True)
             (folder / PROGRESS).write_text(json.dumps(dict(progress), allow_nan=False))
+            if monitoring is not None:
+                monitoring.save(folder)
     accelerator.wait_for_everyone()
 
 
-def restore(accelerator: Accelerator, checkpoints: Checkpoints) -> dict[str, Any] | None:
+def restore(
+    accelerator: Accelerator, checkpoints: Checkpoints, monitoring: KeptBeside | None = None
+) -> dict[str, Any] | None:
     """Loads the newest checkpoint into what the accelerator prepared; its progress, or None.
 
     The progress has the key `step`, the training step after which it was saved.
@@ -62,6 +83,8 @@ def restore(accelerator: Accelerator, checkpoints: Checkpoints) -> dict[str, Any
         return None
     with _unwrapped(accelerator):
         accelerator.load_state(str(checkpoint.path))
+    if monitoring is not None:
+        monitoring.load(checkpoint.path)
     progress = json.loads((checkpoint.path / PROGRESS).read_text())
     return {**progress, "step": checkpoint.step}
 

@@ -163,6 +163,45 @@ def test_another_attempt_starts_with_its_own_ranks() -> None:
     assert seen.ranks.count == 2
 
 
+# -- monitors of hidden states --------------------------------------------------------------------
+
+
+def watched(*rows: tuple[float | None, float]) -> TrainingAnalytics:
+    """`health/collapsed` and `health/nonfinite` of steps 0, 10, 20, …; the ratio is 0.97."""
+    seen = TrainingAnalytics()
+    for number, (collapsed, nonfinite) in enumerate(rows):
+        values = {
+            "health/svd_ratio": 0.97 if collapsed is not None else None,
+            "health/activation_energy": math.nan if nonfinite else 3.0,
+            "health/collapsed": collapsed,
+            "health/nonfinite": nonfinite,
+        }
+        seen.feed(event(Metrics(values), step=10 * number))
+    return seen
+
+
+def test_a_collapse_is_told_when_it_begins_and_again_when_it_comes_back() -> None:
+    report = watched((None, 0), (0, 0), (1, 0), (1, 0), (0, 0), (1, 0)).training_health()
+    told = [(alert.level, alert.kind, alert.step) for alert in report.alerts]
+    assert told == [
+        ("warning", "structural_collapse", 20),
+        ("warning", "structural_collapse", 50),
+    ]
+    assert report.alerts[0].text == "hidden states collapse (SVD ratio 0.970) at step 20"
+
+
+def test_a_window_that_fills_again_is_no_end_of_a_collapse() -> None:
+    assert kinds(watched((1, 0), (None, 0), (1, 0))) == ["structural_collapse"]
+
+
+def test_hidden_states_that_are_nan_are_told_once_and_counted() -> None:
+    report = watched((0, 0), (None, 1), (None, 1)).training_health()
+    (alert,) = report.alerts
+    assert (alert.level, alert.kind, alert.step) == ("critical", "nonfinite_activations", 10)
+    assert alert.text == "hidden states are NaN or infinite at step 10"
+    assert report.nonfinite == 2
+
+
 # -- telemetry itself -----------------------------------------------------------------------------
 
 

@@ -21,5 +21,11 @@ class TestAblation(WorkloadContract):
         "texts": 8,
         "lora": {**LORA, "steps": 2},
     }
-    config_b: ClassVar = {"units": "lora", "texts": 8, "lora": LORA}
+    config_b: ClassVar = {
+        "units": "lora",
+        "texts": 8,
+        "lora": LORA,
+        "monitors": ["svd_ratio", "entropy"],
+        "monitor_window": 3,
+    }
     config_ranks: ClassVar = config_b

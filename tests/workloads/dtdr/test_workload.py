@@ -27,7 +27,13 @@ FEW: dict[str, Any] = {"prompts": 6, "held_out_tokens": 16, "samples": 0}
 class TestDtdr(WorkloadContract):
     workload = Dtdr
     config_a: ClassVar = {**FEW, "transform": "dct", "quantiser": "block"}
-    config_b: ClassVar = {**FEW, "samples": 1, "sample_tokens": 4}
+    config_b: ClassVar = {
+        **FEW,
+        "samples": 1,
+        "sample_tokens": 4,
+        "monitors": ["svd_ratio", "entropy"],
+        "monitor_window": 3,
+    }
 
 
 def checked(**fields: Any) -> DtdrConfig:

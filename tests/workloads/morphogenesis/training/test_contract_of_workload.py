@@ -36,5 +36,5 @@ GROWING = {
 class TestMorphogenesis(WorkloadContract):
     workload = Morphogenesis
     config_a: ClassVar = {**SHORT, "epochs": 3, "policy": "random", "slots": {"mid": {}}}
-    config_b: ClassVar = GROWING
+    config_b: ClassVar = {**GROWING, "monitors": ["svd_ratio", "margin"], "monitor_window": 4}
     config_ranks: ClassVar = {**GROWING, "telemetry": "research"}

@@ -1,0 +1,154 @@
+"""Signals with their thresholds, made from calibration runs and checked on unseen ones."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from orchestrator.alarms.result import Threshold
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from orchestrator.alarms.rule import AlarmRule
+    from orchestrator.alarms.series import ArmRuns, Run
+    from orchestrator.alarms.thresholds import Healthy
+
+    Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class Watched:
+    """One signal as it is watched for.
+
+    Attributes:
+        healthy: the calibration runs that have it.
+        unseen: [runs] largest deviations of the unseen runs.
+        limit: the threshold; infinite where there is none, so that nothing but a missing threshold
+            keeps an alarm from being raised.
+        lenient, strict: limits of the threshold that has exactly the study's rate.
+        threshold: the same with its check.
+    """
+
+    name: str
+    steps: NDArray[np.int64]
+    healthy: Healthy
+    unseen: Floats
+    limit: float
+    lenient: float
+    strict: float
+    threshold: Threshold
+
+    def deviations(self, runs: Sequence[Run]) -> Floats:
+        """[runs, steps] of runs that have the signal."""
+        from orchestrator.alarms.series import stack
+
+        return self.healthy.deviations(stack([one.signals[self.name] for one in runs], self.steps))
+
+    def limit_for(self, rate: float) -> float | None:
+        """The threshold for another rate; None where there are too few calibration runs for it."""
+        from orchestrator.alarms.thresholds import conformal_rank, conformal_threshold
+
+        count = len(self.healthy.largest)
+        enough = conformal_rank(count, rate) <= count
+        return conformal_threshold(self.healthy.largest, rate) if enough else None
+
+    def false_rate(self, limit: float) -> float | None:
+        """The share of unseen runs that alarm at a threshold; None without any."""
+        return float((self.unseen > limit).mean()) if len(self.unseen) else None
+
+
+def having(runs: Sequence[Run], *signals: str) -> list[Run]:
+    """The runs that have all of these signals."""
+    return [one for one in runs if all(name in one.signals for name in signals)]
+
+
+def watched(
+    rule: AlarmRule, name: str, calibration: ArmRuns, unseen: ArmRuns, steps: NDArray[np.int64]
+) -> Watched:
+    """A signal with its threshold for the study's rate."""
+    import numpy as np
+
+    from orchestrator.alarms.racing import rate_of
+    from orchestrator.alarms.series import stack
+    from orchestrator.alarms.thresholds import (
+        conformal_threshold,
+        healthy,
+        largest,
+        met_rate,
+        threshold_limits,
+        upper_bound,
+        why_not,
+    )
+
+    signal = rule.signals[name]
+    made_from = stack([run.signals[name] for run in having(calibration.runs, name)], steps)
+    fresh = stack([run.signals[name] for run in having(unseen.runs, name)], steps)
+    known = healthy(made_from, signal.direction)
+    threshold = conformal_threshold(known.largest, rule.rate)
+    limit = math.inf if threshold is None else threshold
+    maxima = largest(known.deviations(fresh))
+    count, checked = len(known.largest), len(maxima)
+    tail = (1 - rule.confidence) / 2
+    everyone = np.concatenate([known.largest, maxima])
+    lenient, strict = threshold_limits(everyone, rule.rate, tail)
+    false = int((maxima > limit).sum())
+    upper = upper_bound(false, checked, rule.confidence)
+    why = why_not(count, checked, threshold, upper, rule.allowed)
+    usable = threshold if threshold is not None and math.isfinite(threshold) else None
+    low, high = _limits(known.mean, usable, signal.direction)
+    return Watched(
+        name,
+        steps,
+        known,
+        maxima,
+        limit,
+        lenient,
+        strict,
+        Threshold(
+            signal=name,
+            column=signal.column,
+            direction=signal.direction,
+            threshold=usable,
+            target=met_rate(count, rule.rate),
+            calibration_runs=count,
+            unseen_runs=checked,
+            false_alarms=rate_of(false, checked, rule.confidence),
+            upper=upper,
+            calibrated=not why,
+            why=why,
+            about=signal.about,
+            mean=numbers(known.mean),
+            low=low,
+            high=high,
+            first_step=_first(known.mean, steps),
+            at_least=lenient if math.isfinite(lenient) else None,
+            at_most=strict if math.isfinite(strict) else None,
+        ),
+    )
+
+
+def numbers(values: Floats) -> tuple[float | None, ...]:
+    """As plain numbers, None for what is not finite."""
+    return tuple(one if math.isfinite(one) else None for one in values.tolist())
+
+
+def _limits(
+    mean: Floats, threshold: float | None, direction: str
+) -> tuple[tuple[float | None, ...], tuple[float | None, ...]]:
+    none = (None,) * len(mean)
+    if threshold is None:
+        return none, none
+    low = none if direction == "above" else numbers(mean - threshold)
+    high = none if direction == "below" else numbers(mean + threshold)
+    return low, high
+
+
+def _first(mean: Floats, steps: NDArray[np.int64]) -> int | None:
+    import numpy as np
+
+    known = np.flatnonzero(np.isfinite(mean))
+    return int(steps[known[0]]) if len(known) else None

@@ -1,0 +1,89 @@
+"""What is said of claims: plain, frozen data. None is "not measured" or "not told", never 0."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Any, Literal
+
+HOLDS = "holds"
+CONTRADICTED = "contradicted"
+INCONCLUSIVE = "inconclusive"
+INCOMPLETE = "incomplete"
+NOT_MEASURED = "not measured"
+PENDING = "no verdict yet"
+
+Statistic = Literal["share", "runs", "median", "mean"]
+Ends = tuple[float | None, float | None]
+
+
+@dataclass(frozen=True)
+class RunFigure:
+    """What one run contributes. `value`: its share, median or mean, or 1 where any unit is within;
+    None where it measured nothing, failed, or has not ended."""
+
+    seed: int
+    value: float | None
+    units: int
+    """Units that were measured, those that are not finite among them."""
+    not_finite: int = 0
+
+
+@dataclass(frozen=True)
+class ClaimResult:
+    """A claim beside the figure that it is about.
+
+    Attributes:
+        value: the figure; `low`, `high`: its interval, simultaneous over the claims of the study.
+        runs: that went into it, of `planned`; `failed`: that failed; `silent`: that ended without
+            one measured unit; `units`: measured units over all of them.
+        events: of `runs`, those with any unit within; None for other statistics.
+        label: whether the claim holds. `why`: what the numbers do not say.
+        confidence, family: of all claims together, and how many they are.
+    """
+
+    name: str
+    arm: str
+    statistic: Statistic
+    column: str
+    split: str
+    within: Ends | None
+    expected: Ends
+    source: str
+    about: str
+    label: str
+    sentence: str
+    confidence: float
+    family: int
+    value: float | None = None
+    low: float | None = None
+    high: float | None = None
+    runs: int = 0
+    planned: int = 0
+    failed: int = 0
+    silent: int = 0
+    units: int = 0
+    events: int | None = None
+    why: str = ""
+    figures: tuple[RunFigure, ...] = ()
+
+
+@dataclass(frozen=True)
+class StudyClaims:
+    """All claims of a study, in its order, and what came of them in a sentence."""
+
+    claims: tuple[ClaimResult, ...]
+    answer: str
+    state: Literal["answered", "no verdict yet"]
+    confidence: float
+
+    def find(self, name: str) -> ClaimResult | None:
+        """One claim, or None."""
+        return next((one for one in self.claims if one.name == name), None)
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data for `--json`."""
+        from orchestrator.verdict.result import plain
+
+        data: dict[str, Any] = plain(dataclasses.asdict(self))
+        return data

@@ -1,0 +1,108 @@
+"""What a window of hidden states says of a model: a report, on which the caller's loop decides."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import torch
+
+from telemetry.probes.probes import DEFAULT_WINDOW, SVDProbe
+
+HealthState = Literal["buffering", "healthy", "collapse", "nonfinite"]
+"""`nonfinite` while the window holds a NaN or an infinity; `buffering` while there is no ratio."""
+
+COLLAPSE_THRESHOLD = 0.8
+"""A ratio above it is collapse, unless another threshold is asked for."""
+
+
+@dataclass(frozen=True)
+class HealthStatus:
+    """What is known after one step."""
+
+    svd_ratio: float | None
+    """The largest singular value of the window by the sum of all, from 1/W to 1.
+
+    None while it fills, while it holds a value that is not finite, and if it holds only zeros.
+    """
+    is_collapsed: bool
+    """Whether the ratio is above the threshold; False while there is none."""
+    raw_obs: dict[str, Any] = field(default_factory=dict)
+    """All the figures that were measured, by name."""
+    is_finite: bool = True
+    """Whether every value in the window, and every figure, is finite."""
+    step: int | None = None
+    """The step that this is of, where the one who asked for it gave one."""
+    reason: str | None = None
+    """Why there is no ratio, in words, where that is not for the window to fill."""
+
+    @property
+    def state(self) -> HealthState:
+        """One word for it. Never `healthy` without a ratio, or with a value that is not finite."""
+        if not self.is_finite:
+            return "nonfinite"
+        if self.is_collapsed:
+            return "collapse"
+        return "buffering" if self.svd_ratio is None else "healthy"
+
+
+class TrainingMonitor:
+    """Watches the hidden states of a training loop: it reports, and the loop decides.
+
+    >>> monitor = TrainingMonitor(window_size=2)
+    >>> monitor.analyse(torch.tensor([[[1.0, 0.0]]])).state
+    'buffering'
+    >>> monitor.analyse(torch.tensor([[[1.0, 0.0]]])).state
+    'collapse'
+    """
+
+    def __init__(
+        self, window_size: int = DEFAULT_WINDOW, collapse_threshold: float = COLLAPSE_THRESHOLD
+    ) -> None:
+        """A ratio strictly above `collapse_threshold` is collapse.
+
+        Thresholds depend on the window: `implied_cosine(0.8, window)` tells what 0.8 means.
+        Raises ValueError for a window of less than 2, and a threshold outside of 1/W to 1.
+        """
+        self.probe = SVDProbe(window_size)
+        if not 1 / window_size <= collapse_threshold <= 1:
+            raise ValueError(
+                f"the collapse threshold is {collapse_threshold!r}; in a window of {window_size} "
+                f"the ratio lies from {1 / window_size:.6g} to 1, and so must its threshold"
+            )
+        self.collapse_threshold = collapse_threshold
+
+    def analyse(
+        self, hidden: torch.Tensor, attention_mask: torch.Tensor | None = None
+    ) -> HealthStatus:
+        """Takes in the hidden states of a step, [batch, seq, dim], [seq, dim] or [dim].
+
+        The first sample is watched at its last token, with `attention_mask` ([batch, seq] or
+        [seq]) at its last one that is no padding. `hidden` is not changed and not kept. Raises
+        ValueError for a tensor of another rank, and a mask that does not fit.
+        """
+        observation = {"last_hidden_state": hidden, "attention_mask": attention_mask}
+        figures = self.probe.observe(observation)
+        window = self.probe.window
+        ratio = figures.get("sv_ratio")
+        reason = None
+        if not window.finite:
+            reason = "a value in the window is not finite"
+        elif ratio is None and window.full:
+            reason = "the window holds only zeros"
+        return HealthStatus(
+            svd_ratio=ratio,
+            is_collapsed=ratio is not None and ratio > self.collapse_threshold,
+            raw_obs=dict(figures),
+            is_finite=window.finite,
+            reason=reason,
+        )
+
+    def to_state(self) -> dict[str, torch.Tensor]:
+        """What the window holds, for a checkpoint."""
+        return self.probe.to_state()
+
+    def restore(self, state: Mapping[str, torch.Tensor]) -> None:
+        """Goes on from what `to_state` gave. Raises ValueError if it is of another window."""
+        self.probe.restore(state)

@@ -1,0 +1,159 @@
+"""Claims: a label needs the whole interval, all runs, and something that was measured."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import msgspec
+import pytest
+
+from orchestrator.claims.gathering import ArmRuns, run_figure
+from orchestrator.claims.judging import judge_claims
+from orchestrator.claims.result import ClaimResult, StudyClaims
+from orchestrator.claims.rule import Claim
+
+
+def claim(**parts: Any) -> Claim:
+    usual = {"arm": "a", "statistic": "share", "column": "r", "expected": [0.5, None]}
+    made = usual | parts
+    if made["statistic"] in ("share", "runs"):
+        made.setdefault("within", [0.5, 0.7])
+    return Claim.model_validate(made)
+
+
+def runs(*values: float | None, failed: int = 0, waiting: int = 0) -> ArmRuns:
+    asked = claim(statistic="mean")
+    figures = tuple(run_figure(i, [value], asked) for i, value in enumerate(values))
+    return ArmRuns(figures, failed, waiting)
+
+
+def judged(asked: Claim, there: ArmRuns, pending: str = "") -> ClaimResult:
+    return judge_claims({"it": asked}, {"it": there}, pending).claims[0]
+
+
+# -- what a run contributes -----------------------------------------------------------------------
+
+
+def test_a_share_is_of_the_units_that_were_measured() -> None:
+    found = run_figure(3, [None, None, 0.5, 0.6, 0.7, 0.8], claim())
+    assert (found.seed, found.value, found.units) == (3, 0.75, 4)
+
+
+def test_a_value_that_is_not_finite_was_measured_and_lies_nowhere() -> None:
+    found = run_figure(0, [0.6, math.nan], claim(within=[None, 9]))
+    assert (found.value, found.units, found.not_finite) == (0.5, 2, 1)
+    assert run_figure(0, [math.nan], claim(statistic="runs")).value == 0.0
+    beyond = run_figure(0, [math.inf], claim(statistic="runs", within=[50, None]))
+    assert beyond.value == 1.0
+
+
+def test_a_run_that_measured_nothing_contributes_nothing() -> None:
+    assert run_figure(0, [None, None], claim()).value is None
+    assert run_figure(0, [], claim(statistic="median")).value is None
+
+
+def test_a_median_and_a_mean_of_a_run_are_of_its_units() -> None:
+    assert run_figure(0, [1.0, None, 2.0, 9.0], claim(statistic="median")).value == 2.0
+    assert run_figure(0, [1.0, None, 2.0, 9.0], claim(statistic="mean")).value == 4.0
+    strange = run_figure(0, [1.0, math.inf], claim(statistic="mean")).value
+    assert strange is not None
+    assert math.isnan(strange)
+
+
+# -- labels ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("expected", "label"),
+    [
+        ([0, 5], "holds"),
+        ([1.5, None], "holds"),
+        ([None, 2.5], "holds"),
+        ([3, None], "contradicted"),
+        ([None, 1], "contradicted"),
+        ([2, 9], "inconclusive"),
+    ],
+)
+def test_a_label_needs_the_whole_interval(expected: list[float | None], label: str) -> None:
+    there = runs(*(1.9, 2.0, 2.1) * 5)
+    found = judged(claim(statistic="mean", expected=expected), there)
+    assert found.label == label
+    assert found.sentence.startswith(f"{label}: the mean r of a is 2 [1.9")
+
+
+def test_an_interval_that_ends_at_the_edge_holds() -> None:
+    found = judged(claim(statistic="runs", expected=[0, 1]), runs(0, 0, 0, 0, 0, 0))
+    assert (found.label, found.low) == ("holds", 0)
+
+
+def test_no_collapse_in_n_runs_has_its_exact_bound_and_says_so() -> None:
+    asked = claim(statistic="runs", within=[0.8, None], expected=[0, 0.2], source="the card")
+    found = judged(asked, runs(*[0.0] * 20))
+    assert (found.events, found.runs) == (0, 20)
+    assert found.high == pytest.approx(0.1684, abs=1e-4)
+    assert found.sentence == (
+        "holds: the part of runs of a with r at least 0.8 at any of their steps is "
+        "0 of 20 [0, 0.168], where the card says 0 to 0.2."
+    )
+
+
+def test_ends_are_simultaneous_over_the_claims() -> None:
+    one = judge_claims({"x": claim(statistic="mean")}, {"x": runs(1, 2, 3)}).claims[0]
+    many = {name: claim(statistic="mean") for name in "wxyz"}
+    of_four = judge_claims(many, dict.fromkeys(many, runs(1, 2, 3))).claims[0]
+    assert one.low is not None
+    assert of_four.low is not None
+    assert of_four.low < one.low
+    assert of_four.family == 4
+
+
+def test_few_runs_are_told() -> None:
+    found = judged(claim(statistic="mean", expected=[0, 100]), runs(1.0, 2.0, 1.5, 1.2))
+    assert found.why == "4 runs, fewer than 5"
+
+
+def test_a_failed_run_leaves_a_claim_incomplete() -> None:
+    found = judged(claim(statistic="mean"), runs(1, 2, 3, 4, 5, failed=1))
+    assert (found.label, found.why) == ("incomplete", "of 6 runs 1 failed")
+    found = judged(claim(statistic="mean"), runs(1, 2, 3, 4, 5, None))
+    assert (found.label, found.why) == ("incomplete", "of 6 runs 1 measured nothing")
+
+
+def test_what_no_run_measured_is_not_measured() -> None:
+    found = judged(claim(), runs(None, None))
+    assert (found.label, found.value, found.low) == ("not measured", None, None)
+    assert "n/a" in found.sentence
+    assert "no run holds 'r'" in found.why
+
+
+def test_nothing_is_called_anything_before_all_trials_end() -> None:
+    told = judge_claims(
+        {"x": claim(statistic="mean", expected=[0, 9])}, {"x": runs(1, 2, 3)}, "3 of 9 trials"
+    )
+    assert (told.state, told.claims[0].label) == ("no verdict yet", "no verdict yet")
+    assert told.claims[0].value == 2
+    assert told.answer == "No verdict on claims yet: 3 of 9 trials."
+
+
+def test_the_answer_counts_and_names_what_came_of_each() -> None:
+    there = runs(*(1.9, 2.0, 2.1) * 5)
+    asked = {
+        "low": claim(statistic="mean", expected=[3, None]),
+        "high": claim(statistic="mean", expected=[1, None]),
+        "wide": claim(statistic="mean", expected=[2, None]),
+        "far": claim(statistic="mean", expected=[None, 1]),
+    }
+    told = judge_claims(asked, dict.fromkeys(asked, there))
+    assert told.answer == (
+        "Of 4 claims 1 holds (high), 2 are contradicted (low, far), 1 is inconclusive (wide)."
+    )
+
+
+def test_claims_survive_being_kept_as_json() -> None:
+    told = judge_claims(
+        {"x": claim(statistic="mean"), "y": claim()}, {"x": runs(1, math.nan), "y": runs(None)}
+    )
+    again = msgspec.json.decode(msgspec.json.encode(told), type=StudyClaims)
+    assert again.to_json() == told.to_json()
+    assert again.claims[0].figures[1].not_finite == 1

@@ -1,0 +1,79 @@
+"""What monitors report, and when what a trial has watched is enough. Importable without torch."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from typing import TYPE_CHECKING, Any, Final
+
+from workloads.errors import InputError
+
+if TYPE_CHECKING:
+    from workloads.contract import WorkloadConfig
+
+PREFIX: Final = "health/"
+"""How the names of what monitors report begin."""
+MONITORS, WINDOW, LAYER = "monitors", "monitor_window", "monitor_layer"
+"""The settings, as every configuration names them."""
+SETTINGS: Final = (MONITORS, WINDOW, LAYER)
+WINDOWED: Final = frozenset({"svd_ratio", "rank", "effective_rank", "implied_cosine"})
+"""Monitors that look at a window of steps: they have no value before it is full."""
+
+DESCRIPTIONS: Final[Mapping[str, tuple[str, str]]] = {
+    "svd_ratio": ("Largest singular value of the window's hidden states over their sum", ""),
+    "rank": ("Singular values of the window above 1e-6 of the largest", ""),
+    "effective_rank": ("Exponential of the entropy of the window's singular values", ""),
+    "implied_cosine": ("Mean pairwise cosine of the window that the SVD ratio implies", ""),
+    "layer_delta": ("1 - cosine of the last two blocks' hidden states", ""),
+    "activation_energy": ("Norm of the last block's hidden state", ""),
+    "entropy": ("Entropy of the next token's distribution", "nats"),
+    "margin": ("Likeliest next token's probability less the second's", ""),
+}
+"""By monitor, what its row says and in which unit."""
+FLAGS: Final[Mapping[str, str]] = {
+    "collapsed": "Whether the SVD ratio is above its threshold (1) or not (0)",
+    "nonfinite": "Whether a hidden state within the window is NaN or infinite (1) or not (0)",
+}
+"""Rows that come with the monitors; what one rank sees counts."""
+
+
+def watched_enough(
+    observed: Mapping[str, Any], asked: Mapping[str, Any], by_default: Mapping[str, Any]
+) -> bool:
+    """Whether what an outcome has watched holds what is asked for beyond the workload's default.
+
+    All three hold some of `SETTINGS`. What is watched by default is no reason to train again: an
+    outcome from before there were monitors is as good as another.
+    """
+    default, seen = set(by_default[MONITORS]), set(observed.get(MONITORS, ()))
+    wanted = set(asked.get(MONITORS, ()))
+    if not wanted - default <= seen:
+        return False
+    read = [name for name in (WINDOW, LAYER) if name in asked and wanted]
+    if not wanted & WINDOWED:
+        read = [name for name in read if name != WINDOW]
+    return all(
+        asked[name] == by_default[name] or observed.get(name) == asked[name] for name in read
+    )
+
+
+def check_window(config: WorkloadConfig, steps: int, what: str) -> None:
+    """Refuses a window that the trial's `steps` never fill. The default one may be too long: then
+    nothing that needs it is measured. Raises `InputError`.
+
+    `what`: the steps in words, as "steps of training".
+    """
+    fields = type(config).model_fields
+    asked = (config.monitors, config.monitor_window)
+    if asked == (fields[MONITORS].default, fields[WINDOW].default):
+        return
+    windowed = _listed(WINDOWED.intersection(config.monitors))
+    if windowed and config.monitor_window > steps:
+        raise InputError(
+            f"monitor_window={config.monitor_window}: the trial has {steps} {what}, so {windowed} "
+            f"would never be measured; give 2 to {steps}"
+            + ("" if steps >= 2 else ", or more of them")
+        )
+
+
+def _listed(names: Collection[str]) -> str:
+    return ", ".join(sorted(names))

@@ -1,0 +1,1 @@
+"""The toy model, its data, its faults, and how it trains."""
