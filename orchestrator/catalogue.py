@@ -13,7 +13,7 @@ def catalogue() -> dict[str, list[dict[str, Any]]]:
 
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     studies = []
-    for folder in study_folders().values():
+    for folder in study_folders():
         for path in sorted(folder.glob("*.yaml")):
             data = yaml.load(path.read_text(encoding="utf-8"), Loader=loader)
             studies.append(

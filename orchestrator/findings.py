@@ -5,7 +5,8 @@ Importing this loads no numpy; estimating does.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from orchestrator.alarms.metrics import alarm_metrics
@@ -21,6 +22,7 @@ from orchestrator.earlier import earlier_notes
 from orchestrator.effects.effect import StudyEffects
 from orchestrator.effects.gathering import effects_of
 from orchestrator.effects.metrics import study_metrics
+from orchestrator.verdict.answer import step_key
 
 if TYPE_CHECKING:
     from orchestrator.planning import Plan
@@ -38,6 +40,7 @@ class Findings:
         claims: of `claims`: whether what is said of figures holds.
         notes: whether alarms and claims were stated, or seeds added, after there were results; a
             verdict has that in its own notes.
+        next_steps: what the study says to do after this; a verdict has its own.
     """
 
     effects: StudyEffects | None = None
@@ -45,6 +48,7 @@ class Findings:
     alarms: StudyAlarms | None = None
     claims: StudyClaims | None = None
     notes: tuple[str, ...] = ()
+    next_steps: tuple[str, ...] = ()
 
     def __bool__(self) -> bool:
         """Whether the study asks for any."""
@@ -59,6 +63,18 @@ class Findings:
     def state(self) -> str:
         """Of the first of those that answer; empty without any."""
         return next((one.state for one in self._answered if one is not None), "")
+
+    @property
+    def outcomes(self) -> frozenset[str]:
+        """What came out, in the words of the report: the state, and every label that counts."""
+        labels = {self.state} - {""}
+        if self.curves is not None:
+            labels |= {one.label for one in self.curves.answers}
+        if self.alarms is not None:
+            labels |= {one.label for one in self.alarms.arms if not one.synthetic}
+        if self.claims is not None:
+            labels |= {one.label for one in self.claims.claims}
+        return frozenset(labels)
 
     @property
     def _answered(self) -> tuple[StudyCurves | StudyAlarms | StudyClaims | None, ...]:
@@ -81,18 +97,29 @@ class Findings:
             "alarms": None if self.alarms is None else self.alarms.to_json(),
             "claims": None if self.claims is None else self.claims.to_json(),
             "findings_notes": list(self.notes),
+            "findings_next_steps": list(self.next_steps),
         }
 
 
 def findings_of(study: Study, plan: Plan) -> Findings:
     """All that a study asks for."""
-    return Findings(
+    found = Findings(
         effects_of(study, plan),
         curves_of(study, plan),
         alarms_of(study, plan),
         claims_of(study, plan),
         _notes(study),
     )
+    return replace(found, next_steps=tuple(_next_steps(study, found)))
+
+
+def _next_steps(study: Study, found: Findings) -> Iterator[str]:
+    """The lists of a study without a rule whose name is what came out."""
+    if study.file.verdict is None:
+        reached = {step_key(name) for name in found.outcomes}
+        for name, steps in study.file.next_steps.items():
+            if step_key(name) in reached:
+                yield from steps
 
 
 def _notes(study: Study) -> tuple[str, ...]:

@@ -26,13 +26,13 @@ from orchestrator.judging import arm_table, verdict_of
 from orchestrator.planning import Plan, PlannedTrial
 from orchestrator.publishing import parent_run_id, reproduce_command
 from orchestrator.verdict import Verdict
-from workloads.contract import StudyView, SummaryTable, TrialView
+from workloads.views import StudyView, SummaryTable, TrialView
 
 if TYPE_CHECKING:
     from orchestrator.report.sections import Section
     from orchestrator.study import Study
 
-REPORT_VERSION = 6
+REPORT_VERSION = 7
 _LIBRARIES = ("ray", "torch", "transformers", "peft", "accelerate", "mlflow")
 
 
@@ -72,6 +72,7 @@ def report_study(study: Study, plan: Plan) -> StudyReport:
             findings.alarms,
             findings.claims,
             findings.notes,
+            findings.next_steps,
         )
         write_whole(fresh / "verdict.json", msgspec.json.encode(kept))
         fresh.chmod(0o755)
@@ -191,6 +192,7 @@ def _view_of_findings(study: Study, plan: Plan, findings: Findings) -> StudyView
         state=findings.state,
         best_arm=None,
         gate_met=None,
+        next_steps=findings.next_steps,
         curves=seen,
     )
 
@@ -316,10 +318,13 @@ class _Saved(msgspec.Struct):
     alarms: StudyAlarms | None = None
     claims: StudyClaims | None = None
     notes: tuple[str, ...] = ()
+    next_steps: tuple[str, ...] = ()
 
     @property
     def findings(self) -> Findings:
-        return Findings(self.effects, self.curves, self.alarms, self.claims, self.notes)
+        return Findings(
+            self.effects, self.curves, self.alarms, self.claims, self.notes, self.next_steps
+        )
 
 
 def _saved(folder: Path, stamp: str) -> StudyReport | None:

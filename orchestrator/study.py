@@ -53,11 +53,7 @@ if TYPE_CHECKING:
 
 def shipped_studies() -> dict[str, Path]:
     """Study files that registered workloads ship, by study name."""
-    return {
-        path.stem: path
-        for folder in study_folders().values()
-        for path in sorted(folder.glob("*.yaml"))
-    }
+    return {path.stem: path for folder in study_folders() for path in sorted(folder.glob("*.yaml"))}
 
 
 def workload_named(name: str) -> Workload[Any]:

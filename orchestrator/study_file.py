@@ -152,6 +152,9 @@ class StudyFile(Part):
     claims: dict[Name, Claim] = Field(default={})
     """What is said of figures, each held against its interval. Beside the others, or alone."""
     next_steps: dict[str, list[str]] = Field(default={})
+    """What to do after an outcome: a band's name, `improves`, `marginal`, `does_not_help`, `harm`,
+    `inconclusive`; without `verdict` a state or a label of what is asked, such as `not calibrated`,
+    `loss first` or `contradicted`."""
     resources: Resources = Resources()
     retries: Retries = Retries()
     slurm: SlurmSettings = SlurmSettings()

@@ -10,16 +10,8 @@ from typing import ClassVar
 
 from pydantic import Field
 
-from workloads.contract import (
-    Metric,
-    Result,
-    Scores,
-    StudyView,
-    SummaryTable,
-    TrialContext,
-    Workload,
-    WorkloadConfig,
-)
+from workloads.contract import Metric, Result, Scores, TrialContext, Workload, WorkloadConfig
+from workloads.views import StudyView, SummaryTable
 
 
 class SeriesConfig(WorkloadConfig):

@@ -9,7 +9,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import (
     TYPE_CHECKING,
@@ -28,10 +28,9 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from workloads.monitors import DESCRIPTIONS, FLAGS, PREFIX, SETTINGS, watched_enough
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from telemetry.contracts import Contract
     from workloads.evaluation import Packed, Point, Subject
+    from workloads.views import StudyView, SummaryTable
 
 Reducer = Literal["mean", "sum", "min", "max", "last"]
 TelemetryMode = Literal["standard", "adaptive", "research"]
@@ -249,85 +248,6 @@ class TrialContext:
     report: Reporter
     rank: int = 0
     ranks: int = 1
-
-
-@dataclass(frozen=True)
-class TrialView:
-    """A trial as a study's summary sees it. `config` is resolved; `artifacts` None if not kept."""
-
-    identity: str
-    label: str
-    arm: str
-    role: str
-    seed: int
-    state: str
-    config: Mapping[str, Any]
-    metrics: Mapping[str, float | None]
-    flags: frozenset[str]
-    artifacts: Path | None
-    seconds: float | None = None
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """An estimate with the ends of its interval; None: not measured, or no interval."""
-
-    value: float | None
-    low: float | None = None
-    high: float | None = None
-
-
-@dataclass(frozen=True)
-class CurveView:
-    """A curve as a study's summary sees it: the model of one arm, measured along one path.
-
-    Attributes:
-        along: the key of a point that the path goes along, such as `fraction`.
-        point: the rest of the points, the same at each value.
-        values: [values] where it was measured, in order.
-        metrics: name -> [values], means over draws.
-        notes: [values][draws] the text that was kept with each point; None where there is none.
-    """
-
-    arm: str
-    role: str
-    path: str
-    along: str
-    point: Mapping[str, Any]
-    values: Sequence[float]
-    metrics: Mapping[str, Sequence[Estimate]]
-    notes: Sequence[Sequence[str | None]] = ()
-
-
-@dataclass(frozen=True)
-class SummaryTable:
-    """A table that a workload's summary adds to the report, as text; `numbers` are the columns
-    that are aligned to the right."""
-
-    caption: str
-    head: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
-    numbers: frozenset[int] = frozenset()
-
-
-@dataclass(frozen=True)
-class StudyView:
-    """A study as a workload's `summarise` sees it: plain data, no way back."""
-
-    name: str
-    instance: str
-    question: str
-    trials: Sequence[TrialView]
-    table: pd.DataFrame
-    """One row per arm: arm, role, n, mean, ci_low, ci_high, delta, delta_ci_low, delta_ci_high,
-    label, band, and one column per factor."""
-    answer: str
-    state: str
-    best_arm: str | None
-    gate_met: bool | None
-    next_steps: Sequence[str] = field(default_factory=tuple)
-    curves: Sequence[CurveView] = field(default_factory=tuple)
-    """Of a design whose paths go through points of finished models."""
 
 
 C = TypeVar("C", bound=WorkloadConfig)

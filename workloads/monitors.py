@@ -42,18 +42,19 @@ def watched_enough(
     """Whether what an outcome has watched holds what is asked for beyond the workload's default.
 
     All three hold some of `SETTINGS`. What is watched by default is no reason to train again: an
-    outcome from before there were monitors is as good as another.
+    outcome from before there were monitors is as good as another. What is asked for beyond it has
+    to have been seen in the same window, and in the same layer.
     """
     default, seen = set(by_default[MONITORS]), set(observed.get(MONITORS, ()))
     wanted = set(asked.get(MONITORS, ()))
     if not wanted - default <= seen:
         return False
-    read = [name for name in (WINDOW, LAYER) if name in asked and wanted]
-    if not wanted & WINDOWED:
-        read = [name for name in read if name != WINDOW]
-    return all(
-        asked[name] == by_default[name] or observed.get(name) == asked[name] for name in read
-    )
+    for name, readers in ((WINDOW, wanted & WINDOWED), (LAYER, wanted)):
+        if name not in asked or not readers or observed.get(name) == asked[name]:
+            continue
+        if asked[name] != by_default[name] or readers - default:
+            return False
+    return True
 
 
 def check_window(config: WorkloadConfig, steps: int, what: str) -> None:

@@ -49,10 +49,11 @@ def load_workload(name: str) -> Workload[Any]:
     return found()
 
 
-def study_folders() -> dict[str, Path]:
-    """Per registered workload, the `studies` folder beside its module, where there is one."""
-    folders = {}
-    for name, point in registered().items():
+def study_folders() -> list[Path]:
+    """The `studies` folders beside the registered workloads' modules, each once: workloads of one
+    package share theirs."""
+    folders: dict[Path, None] = {}
+    for point in registered().values():
         module = point.value.partition(":")[0]
         package = module.rpartition(".")[0] or module
         try:
@@ -62,8 +63,8 @@ def study_folders() -> dict[str, Path]:
         for place in (spec.submodule_search_locations or []) if spec else []:
             folder = Path(place) / "studies"
             if folder.is_dir():
-                folders[name] = folder
-    return folders
+                folders[folder] = None
+    return list(folders)
 
 
 def _import(reference: str) -> Any:

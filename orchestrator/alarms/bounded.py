@@ -50,16 +50,27 @@ def bounded_mean(
     return _kept(mean, float(lower), float(upper), low, high)
 
 
-def area_under_roc(ill: Floats, healthy: Floats, confidence: float) -> Interval:
-    """The chance that a number of `ill` [runs] is above one of `healthy` [runs], ties half."""
+def area_under_roc(
+    ill: Floats, healthy: Floats, confidence: float, times: Sequence[int] | NDArray[np.int64] = (1,)
+) -> Interval:
+    """The chance that a number of `ill` [runs] is above one of `healthy`, ties half.
+
+    Args:
+        healthy: [runs], or [k, runs] where each run has k numbers.
+        times: [k] how often each of them counts.
+    """
     import numpy as np
 
-    if not len(ill) or not len(healthy):
+    numbers = np.atleast_2d(healthy)
+    if not ill.size or not numbers.size:
         return Interval(None)
-    wins = (ill[:, None] > healthy) + 0.5 * (ill[:, None] == healthy)
+    wins = np.zeros((len(ill), numbers.shape[1]))
+    for count, row in zip(times, numbers, strict=True):
+        wins += count * ((ill[:, None] > row) + 0.5 * (ill[:, None] == row))
+    wins /= sum(times)
     area, tail = float(wins.mean()), (1 - confidence) / 2
     rows = _weights(len(ill) + 1, AREA_DRAWS, 1)
-    columns = _weights(len(healthy) + 1, AREA_DRAWS, 2)
+    columns = _weights(numbers.shape[1] + 1, AREA_DRAWS, 2)
 
     def end(limit: float, quantile: float) -> float:
         pairs = np.pad(wins, ((0, 1), (0, 1)), constant_values=limit)

@@ -26,7 +26,8 @@ class Watched:
 
     Attributes:
         healthy: the calibration runs that have it.
-        unseen: [runs] largest deviations of the unseen runs.
+        fresh: [runs, steps] deviations of the unseen runs.
+        unseen: [runs] the largest of each.
         limit: the threshold; infinite where there is none, so that nothing but a missing threshold
             keeps an alarm from being raised.
         lenient, strict: limits of the threshold that has exactly the study's rate.
@@ -36,17 +37,36 @@ class Watched:
     name: str
     steps: NDArray[np.int64]
     healthy: Healthy
+    fresh: Floats
     unseen: Floats
     limit: float
     lenient: float
     strict: float
     threshold: Threshold
 
+    @property
+    def has_threshold(self) -> bool:
+        """Whether there is a finite one."""
+        return self.threshold.threshold is not None
+
     def deviations(self, runs: Sequence[Run]) -> Floats:
         """[runs, steps] of runs that have the signal."""
         from orchestrator.alarms.series import stack
 
         return self.healthy.deviations(stack([one.signals[self.name] for one in runs], self.steps))
+
+    def unseen_from(self, onsets: Floats) -> tuple[Floats, NDArray[np.int64]]:
+        """Largest deviations of the unseen runs from each of these onsets [n] on: [k, runs] for the
+        k onsets that differ, and how often each is there [k]."""
+        import numpy as np
+
+        from orchestrator.alarms.alarming import from_onset
+        from orchestrator.alarms.thresholds import largest
+
+        found, counts = np.unique(onsets, return_counts=True)
+        begin = np.ones(len(self.fresh))
+        cut = [largest(from_onset(self.fresh, self.steps, one * begin)) for one in found]
+        return np.array(cut).reshape(len(found), len(self.fresh)), counts
 
     def limit_for(self, rate: float) -> float | None:
         """The threshold for another rate; None where there are too few calibration runs for it."""
@@ -90,20 +110,23 @@ def watched(
     known = healthy(made_from, signal.direction)
     threshold = conformal_threshold(known.largest, rule.rate)
     limit = math.inf if threshold is None else threshold
-    maxima = largest(known.deviations(fresh))
+    deviations = known.deviations(fresh)
+    maxima = largest(deviations)
     count, checked = len(known.largest), len(maxima)
     tail = (1 - rule.confidence) / 2
     everyone = np.concatenate([known.largest, maxima])
     lenient, strict = threshold_limits(everyone, rule.rate, tail)
-    false = int((maxima > limit).sum())
-    upper = upper_bound(false, checked, rule.confidence)
-    why = why_not(count, checked, threshold, upper, rule.allowed)
     usable = threshold if threshold is not None and math.isfinite(threshold) else None
+    held = 0 if usable is None else checked
+    false = int((maxima > limit).sum())
+    upper = upper_bound(false, held, rule.confidence)
+    why = why_not(count, checked, threshold, upper, rule.allowed)
     low, high = _limits(known.mean, usable, signal.direction)
     return Watched(
         name,
         steps,
         known,
+        deviations,
         maxima,
         limit,
         lenient,
@@ -116,7 +139,7 @@ def watched(
             target=met_rate(count, rule.rate),
             calibration_runs=count,
             unseen_runs=checked,
-            false_alarms=rate_of(false, checked, rule.confidence),
+            false_alarms=rate_of(false, held, rule.confidence),
             upper=upper,
             calibrated=not why,
             why=why,

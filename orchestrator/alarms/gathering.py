@@ -47,7 +47,7 @@ def _arm(
             "give it other seeds"
         )
     ended = [item for item in items if item.record.outcome is not None]
-    failed = [item for item in items if item not in ended and item.state in ("failed", "pruned")]
+    failed = [i for i in items if i.record.outcome is None and i.state in ("failed", "pruned")]
     for item in ended:
         if item.trial.identity in used:
             continue

@@ -121,7 +121,9 @@ def _arm(
     synthetic = arm.arm in rule.synthetic
     confidence = rule.confidence if synthetic else 1 - (1 - rule.confidence) / max(family, 1)
     first, than = (next(s for s in signals if s.name == name) for name in (rule.first, rule.than))
-    runs = having(arm.runs, rule.first, rule.than)
+    whole = having(arm.runs, rule.first, rule.than)
+    # without a threshold nothing can alarm, which does not say that nothing did
+    runs = whole if first.has_threshold and than.has_threshold else []
     steps = first.steps
     onsets = onsets_of(runs, steps)
     pair = Pair(
@@ -142,7 +144,7 @@ def _arm(
     lead, median_lead = lead_of(ours, theirs, min(onsets, default=end), end, confidence)
     label = words.SYNTHETIC if synthetic else withheld or label_of(races, names, confidence)
     told = []
-    if lost := arm.failed + len(arm.runs) - len(runs):
+    if lost := arm.failed + len(arm.runs) - len(whole):
         told.append(f"{lost} of {max(arm.planned, len(arm.runs))} runs have no result")
     if label == words.INCONCLUSIVE and (name := hung_on_thresholds(races, names, confidence)):
         told.append(HUNG.format(name))
@@ -150,7 +152,7 @@ def _arm(
         arm=arm.arm,
         role=arm.role,
         synthetic=synthetic,
-        runs=len(runs),
+        runs=len(whole),
         planned=arm.planned,
         failed=arm.failed,
         first=rate_of(found.first, found.runs, confidence),
@@ -177,7 +179,7 @@ def _times(rule: AlarmRule, arm: ArmRuns, watched: Watched, end: float) -> Signa
     from orchestrator.alarms.racing import rate_of
     from orchestrator.alarms.timing import median_time
 
-    runs = having(arm.runs, watched.name)
+    runs = having(arm.runs, watched.name) if watched.has_threshold else []
     onsets = onsets_of(runs, watched.steps)
     deviations, steps, limit = watched.deviations(runs), watched.steps, watched.limit
     found = alarm_steps(from_onset(deviations, steps, onsets), steps, limit)
@@ -213,6 +215,8 @@ def _by_rate(rule: AlarmRule, pair: Pair) -> Iterator[RatePoint]:
 
 
 def _roc(rule: AlarmRule, arm: ArmRuns, watched: Watched) -> Iterator[Roc]:
+    import numpy as np
+
     from orchestrator.alarms.alarming import from_onset
     from orchestrator.alarms.bounded import area_under_roc
     from orchestrator.alarms.calibrating import having
@@ -224,8 +228,9 @@ def _roc(rule: AlarmRule, arm: ArmRuns, watched: Watched) -> Iterator[Roc]:
         return
     onsets = onsets_of(runs, watched.steps)
     ill = largest(from_onset(watched.deviations(runs), watched.steps, onsets))
-    false, detected = corners(ill, watched.unseen)
-    area = area_under_roc(ill, watched.unseen, rule.confidence)
+    healthy, times = watched.unseen_from(onsets)
+    false, detected = corners(ill, np.repeat(healthy, times, axis=0).ravel())
+    area = area_under_roc(ill, healthy, rule.confidence, times)
     yield Roc(arm.arm, watched.name, arm.arm in rule.synthetic, false, detected, area)
 
 

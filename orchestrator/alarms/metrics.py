@@ -8,9 +8,10 @@ ALARMS = "alarms/"
 
 
 def alarm_metrics(alarms: StudyAlarms | None) -> dict[str, float | None]:
-    """`alarms/ARM/first`, `…/than`, `…/lead`, `…/median_lead`, each with `/low` and `/high`, and
-    by signal `alarms/ARM/SIGNAL/detected`, `…/delay`, `…/auc`; `alarms/unseen/SIGNAL/rate` with
-    `/upper`, and `alarms/calibrated` (0 or 1). ":" stands for "+" in a name; None is "not told".
+    """`alarms/ARM/first`, `…/than`, `…/median_lead`, each with `/low` and `/high`; `…/lead`, the
+    restricted mean, with `/lower_bound` and `/upper_bound`, which assume nothing; by signal
+    `alarms/ARM/SIGNAL/detected`, `…/delay`, `…/auc`; `alarms/unseen/SIGNAL/rate` with `/upper`, and
+    `alarms/calibrated` (0 or 1). ":" stands for "+" in a name; None is "not told".
     """
     if alarms is None:
         return {}
@@ -23,9 +24,13 @@ def alarm_metrics(alarms: StudyAlarms | None) -> dict[str, float | None]:
         for what in ("first", "than"):
             rate = getattr(arm, what)
             named |= _with_ends(f"{name}/{what}", rate.rate, rate.low, rate.high)
-        for what in ("lead", "median_lead"):
-            found = getattr(arm, what)
-            named |= _with_ends(f"{name}/{what}", found.value, found.low, found.high)
+        median, lead = arm.median_lead, arm.lead
+        named |= _with_ends(f"{name}/median_lead", median.value, median.low, median.high)
+        named |= {
+            f"{name}/lead": lead.value,
+            f"{name}/lead/lower_bound": lead.low,
+            f"{name}/lead/upper_bound": lead.high,
+        }
         for times in arm.signals:
             signal, rate, delay = f"{name}/{_safe(times.signal)}", times.detected, times.delay
             named |= _with_ends(f"{signal}/detected", rate.rate, rate.low, rate.high)

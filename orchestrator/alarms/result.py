@@ -48,7 +48,8 @@ class Median:
     beyond every step.
 
     Attributes:
-        value: None if fewer than half of the runs reached it (`reached` is then False).
+        value: None without runs, and where fewer than half of them reached it (only then is
+            `reached` False).
         low, high: None without an interval (too few runs), or where an end is open.
         open_low, open_high: that end lies beyond the last step.
     """
@@ -187,8 +188,9 @@ class ArmAlarms:
 
 @dataclass(frozen=True)
 class Roc:
-    """Largest deviations of the runs of an arm (from the onset on) against those of unseen healthy
-    runs: at each threshold, the share of runs that alarm.
+    """Largest deviations of the runs of an arm, from the onset on, against those of unseen healthy
+    runs from the same step on: at each threshold, the share of runs that alarm. Where runs have
+    unlike onsets, healthy ones are held from every one of these on, as often as it is there.
 
     Attributes:
         false_alarms, detected: corners of the staircase, both rising from 0 to 1.

@@ -14,6 +14,7 @@ from orchestrator.alarms.result import (
     StudyAlarms,
     Threshold,
 )
+from orchestrator.alarms.thresholds import FEWEST_CALIBRATION, FEWEST_UNSEEN
 from orchestrator.counted import counted
 from orchestrator.verdict.numbers import MISSING
 
@@ -39,13 +40,34 @@ def answer_of(alarms: StudyAlarms, arms: Sequence[ArmRuns]) -> str:
         )
         return (
             f"Whether {alarms.first} or {alarms.than} alarms first is not calibrated: {told}. "
-            "The figures stand without labels."
-        )
+            f"The figures stand without labels. {remedy_of(alarms)}"
+        ).rstrip()
     told_arms = [f"{_arm_sentence(alarms, one)}." for one in alarms.arms if not one.synthetic]
     if not told_arms:
         told_arms = ["No arm counts in the answer: every one is synthetic or healthy."]
     rate = f"With thresholds for {alarms.rate * 100:.3g} % false alarms per run:"
     return " ".join([rate, *told_arms, _synthetic(alarms)]).rstrip()
+
+
+def remedy_of(alarms: StudyAlarms) -> str:
+    """What to do about thresholds that are not calibrated; empty where they are."""
+    short = [
+        f"{arm} at least {fewest} seeds"
+        for arm, fewest, field in (
+            (alarms.calibration, FEWEST_CALIBRATION, "calibration_runs"),
+            (alarms.unseen, FEWEST_UNSEEN, "unseen_runs"),
+        )
+        if any(getattr(one, field) < fewest for one in _compared(alarms))
+    ]
+    if short:
+        return f"Next: give {' and '.join(short)}."
+    if all(one.calibrated or one.threshold is None for one in _compared(alarms)):
+        return ""
+    return (
+        f"Next: give {alarms.calibration} more seeds (of sound studies for 2 %, 5 in 100 fail this "
+        f"check with 99 runs, 2 with 199), and {alarms.unseen} seeds that nobody has looked at: "
+        "a check that is repeated on runs that were seen proves nothing."
+    )
 
 
 def rate_sentence(alarms: StudyAlarms) -> str:
@@ -61,7 +83,7 @@ def rate_sentence(alarms: StudyAlarms) -> str:
 def notes_of(alarms: StudyAlarms, arms: Sequence[ArmRuns]) -> Iterator[str]:
     """What holds for all of it."""
     if any(one.unseen_runs for one in alarms.thresholds):
-        yield f"{rate_sentence(alarms)}; bounds are one-sided, {alarms.confidence:.0%}."
+        yield f"{rate_sentence(alarms)}; bounds are one-sided, {alarms.confidence * 100:g} %."
     for one in alarms.thresholds:
         if one.target is not None and one.target > alarms.rate:
             yield (
@@ -70,8 +92,9 @@ def notes_of(alarms: StudyAlarms, arms: Sequence[ArmRuns]) -> Iterator[str]:
                 "deviation is taken."
             )
     yield (
-        "Shares of runs, leads and times hold for these thresholds; labels hold wherever the "
-        "thresholds of exactly that rate may lie."
+        "Shares of runs, leads and times hold for these thresholds. A label needs more: healthy "
+        "runs leave open where a threshold of exactly that rate lies, so a signal is called first "
+        "only if it still is with its own threshold at the upper limit, the other's at the lower."
     )
     yield (
         "A step deviates from the mean of calibration runs at the same step, and alarms strictly "

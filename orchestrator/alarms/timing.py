@@ -27,7 +27,7 @@ def median_time(times: Floats, confidence: float) -> Median:
 
     count = len(times)
     if not count:
-        return Median(None, reached=False)
+        return Median(None)
     ordered = np.sort(times)
     at = float(ordered[(count - 1) // 2])
     reached = bool(np.isfinite(at))

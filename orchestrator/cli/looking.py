@@ -34,14 +34,15 @@ def list_studies(as_json: AsJson = False) -> None:
     if as_json:
         print_json(entries)
         return
+    width = max(len(entry["name"]) for several in entries.values() for entry in several)
     typer.echo("Studies (orrery run STUDY):")
     for entry in entries["studies"]:
-        typer.echo(f"  {entry['name']:<22} {entry['question']}")
+        typer.echo(f"  {entry['name']:<{width}} {entry['question']}")
         if entry["presets"]:
-            typer.echo(f"  {'':<22} presets: {', '.join(entry['presets'])}")
+            typer.echo(f"  {'':<{width}} presets: {', '.join(entry['presets'])}")
     typer.echo("Workloads:")
     for entry in entries["workloads"]:
-        typer.echo(f"  {entry['name']:<22} {entry['source']}")
+        typer.echo(f"  {entry['name']:<{width}} {entry['source']}")
 
 
 def plan(

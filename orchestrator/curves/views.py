@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from orchestrator.curves.estimating import clipped
-from workloads.contract import CurveView, Estimate
+from workloads.views import CurveView, Estimate
 
 if TYPE_CHECKING:
     from orchestrator.curve_design import Fractions

@@ -32,7 +32,8 @@ def plot_timeline(alarms: StudyAlarms, path: Path) -> Path | None:
         (arm, one.signal)
         for arm in (*arms, alarms.unseen)
         for one in alarms.thresholds
-        if any(run.arm == arm and run.signal == one.signal for run in alarms.runs)
+        if one.threshold is not None
+        and any(run.arm == arm and run.signal == one.signal for run in alarms.runs)
     ]
     if not rows or not alarms.steps:
         return None
@@ -158,15 +159,15 @@ def plot_roc(alarms: StudyAlarms, path: Path) -> Path | None:
         return None
     grid = _Grid(min(len(arms), MOST_PANELS))
     for axis, arm in zip(grid.panels, arms, strict=False):
-        for one in alarms.roc:
-            if not _drawable(one, arm):
-                continue
+        lines = [one for one in alarms.roc if _drawable(one, arm)]
+        for place, one in enumerate(lines):
             area = one.area
             told = f"{one.signal}: {area.value:.3f}" if area.value is not None else one.signal
             if area.low is not None and area.high is not None:
                 told += f" [{area.low:.3f}, {area.high:.3f}]"
             axis.step(
-                one.false_alarms, one.detected, where="post", linewidth=1.6,
+                one.false_alarms, one.detected, where="post",
+                linewidth=1.4 + 1.6 * (len(lines) - 1 - place),  # lines that coincide are all seen
                 color=_colour(alarms, one.signal), label=told,
             )  # fmt: skip
         axis.plot([0, 1], [0, 1], color=FAINT, linewidth=0.8, linestyle="dotted")

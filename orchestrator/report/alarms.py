@@ -25,8 +25,8 @@ BY_RATE = "Who is first, by the rate of false alarms"
 PICTURES = (TIMELINE, TRAJECTORIES, ROC, BY_RATE)
 APART = "Synthetic signal: drawn into the measurement, so that its lead is made; never counted"
 DIGITS = 3
-BRIEF = 2
-"""Decimals of a share in a terminal."""
+BRIEF_COLUMNS = 5
+"""Of the table of who is first, in a terminal."""
 MOST_RATES = 12
 
 
@@ -53,13 +53,23 @@ def alarm_sections(
 
     return [
         Section("Alarms", (*told, *_whys(alarms)), first, shown(TIMELINE), lead=alarms.answer),
-        Section("When they alarm", _times_words(alarms), (_times_table(alarms, brief),)),
-        Section("Thresholds", _threshold_words(alarms), (thresholds,), shown(TRAJECTORIES)),
+        Section(
+            "When they alarm",
+            _times_words(alarms),
+            (_times_table(alarms, brief), _means_table(alarms)),
+        ),
+        Section(
+            "Thresholds",
+            _threshold_words(alarms),
+            (thresholds, _leaning_table(alarms)),
+            shown(TRAJECTORIES),
+        ),
         Section(
             "Any threshold",
             (
-                "The largest deviation of each run against those of unseen healthy runs. The area "
-                "is the chance that a run of the arm deviates more than a healthy one.",
+                "The largest deviation of each run from its onset on, against those of unseen "
+                "healthy runs from the same step on. The area is the chance that a run of the arm "
+                "deviates more than a healthy one; 0.5 is a signal that tells nothing.",
             ),
             tuple(_area_tables(alarms)),
             shown(ROC),
@@ -73,11 +83,20 @@ def alarm_sections(
     ]
 
 
-def rate_text(rate: Rate, places: int = DIGITS) -> str:
+def rate_text(rate: Rate) -> str:
     """`18 of 20 [0.683, 0.988]`."""
     if rate.low is None or rate.high is None:
         return f"{rate.events} of {rate.runs}"
-    return f"{rate.events} of {rate.runs} [{rate.low:.{places}f}, {rate.high:.{places}f}]"
+    return f"{rate.events} of {rate.runs} [{rate.low:.{DIGITS}f}, {rate.high:.{DIGITS}f}]"
+
+
+def brief_rate(rate: Rate) -> str:
+    """`18/20 [.68, .99]`: for a terminal."""
+    if rate.low is None or rate.high is None:
+        return f"{rate.events}/{rate.runs}"
+    ends = (f"{end:.2f}" for end in (rate.low, rate.high))
+    low, high = ("0" if end == "0.00" else "1" if end == "1.00" else end[1:] for end in ends)
+    return f"{rate.events}/{rate.runs} [{low}, {high}]"
 
 
 def interval_text(found: Interval, *, sign: bool = False) -> str:
@@ -107,7 +126,12 @@ def _number(value: float | None, sign: bool = False) -> str:
 
 def _intro(alarms: StudyAlarms) -> Iterator[str]:
     sure = level(alarms.confidence)
-    arms = f", simultaneous over {alarms.family} arms" if alarms.family > 1 else ""
+    arms = (
+        f"; those of who is first and of leads are simultaneous over the {alarms.family} arms that "
+        "count, all others hold one by one"
+        if alarms.family > 1
+        else ""
+    )
     yield (
         f"Both signals are held to the same rate of false alarms: thresholds are set for "
         f"{alarms.rate * 100:g} % of healthy runs. Intervals are {sure}{arms}."
@@ -120,37 +144,80 @@ def _whys(alarms: StudyAlarms) -> tuple[str, ...]:
 
 def _first_tables(alarms: StudyAlarms, brief: bool) -> Iterator[ShownTable]:
     """Those that count, and apart from them those whose signal is synthetic."""
-    head = [
-        "arm", "runs", f"{alarms.first} first", f"{alarms.than} first", "same step", "neither",
-        "median lead", "mean lead", "label",
-    ]  # fmt: skip
-    kept = [i for i, _ in enumerate(head) if not brief or i not in (1, 4, 5, 7)]
+    head = (
+        "arm", "label", f"{alarms.first} first", f"{alarms.than} first", "median lead",
+        "same step", "neither",
+    )  # fmt: skip
+    kept = BRIEF_COLUMNS if brief else len(head)
     ahead = f"Who alarms first; lead of {alarms.first} in steps"
     for caption, synthetic in ((ahead, False), (APART, True)):
         chosen = [one for one in alarms.arms if one.synthetic is synthetic]
-        rows = [_first_row(one, BRIEF if brief else DIGITS) for one in chosen]
+        rows = [_first_row(one, brief) for one in chosen]
         if rows:
             yield ShownTable(
                 caption,
-                tuple(head[i] for i in kept),
-                tuple(tuple(row[i] for i in kept) for row in rows),
-                frozenset(range(1, len(kept) - 1)),
+                head[:kept],
+                tuple(row[:kept] for row in rows),
+                frozenset(range(2, kept)),
             )
 
 
-def _first_row(one: ArmAlarms, places: int) -> tuple[str, ...]:
-    failed = f", {one.failed} failed" if one.failed else ""
+def _first_row(one: ArmAlarms, brief: bool) -> tuple[str, ...]:
+    text = brief_rate if brief else rate_text
     return (
         one.arm,
-        f"{one.runs} of {one.planned}{failed}",
-        rate_text(one.first, places),
-        rate_text(one.than, places),
+        one.label,
+        text(one.first),
+        text(one.than),
+        interval_text(one.median_lead, sign=True),
         str(one.ties),
         str(one.neither),
-        interval_text(one.median_lead, sign=True),
-        interval_text(one.lead, sign=True),
-        one.label,
     )
+
+
+def _leaning_table(alarms: StudyAlarms) -> ShownTable:
+    """What the labels go by."""
+    rows = tuple(
+        (one.arm, _rate_or_missing(one.first_at_least), _rate_or_missing(one.than_at_least))
+        for one in alarms.arms
+        if not one.synthetic
+    )
+    return ShownTable(
+        "What labels go by: how often each signal is first at the least, its own threshold at the "
+        "upper limit and the other's at the lower",
+        ("arm", f"{alarms.first} first", f"{alarms.than} first"),
+        rows,
+        frozenset({1, 2}),
+    )
+
+
+def _rate_or_missing(rate: Rate | None) -> str:
+    return MISSING if rate is None else rate_text(rate)
+
+
+def _means_table(alarms: StudyAlarms) -> ShownTable:
+    """Restricted means, beside what they may be where runs that were not seen may be anything."""
+    rows = []
+    for arm in alarms.arms:
+        mark = " (synthetic)" if arm.synthetic else ""
+        figures = [(f"lead of {alarms.first}", arm.lead, True)]
+        figures += [(f"delay of {one.signal}", one.mean_delay, False) for one in arm.signals]
+        rows += [
+            (f"{arm.arm}{mark}", what, _number(found.value, sign), _ends(found, sign))
+            for what, found, sign in figures
+        ]
+    return ShownTable(
+        "Restricted means over runs, in steps",
+        ("arm", "of", "mean", "bounds without assumptions"),
+        tuple(rows),
+        frozenset({2, 3}),
+    )
+
+
+def _ends(found: Interval, sign: bool) -> str:
+    if found.low is None or found.high is None:
+        return MISSING
+    return f"{_number(found.low, sign)} to {_number(found.high, sign)}"
 
 
 def _times_words(alarms: StudyAlarms) -> tuple[str, ...]:
@@ -159,28 +226,29 @@ def _times_words(alarms: StudyAlarms) -> tuple[str, ...]:
         "Delays are from the onset of the fault. A run that never alarms lies beyond every step in "
         f"medians, and counts as alarming one step after {last} in means.",
         "Alarms before the onset are false ones and counted apart.",
+        "Go by the medians. The bounds of a mean assume nothing of runs that were not seen: some "
+        "of them may lie the whole length away, though all that were seen agree. So they are wide "
+        "with few runs, and no interval of the mean as it was seen.",
     )
 
 
 def _times_table(alarms: StudyAlarms, brief: bool) -> ShownTable:
-    head = ("arm", "signal", "alarms", "median delay", "median step", "mean delay", "before onset")
+    head = ("arm", "signal", "alarms", "median delay", "median step", "before onset")
     kept = 4 if brief else len(head)
-    places = BRIEF if brief else DIGITS
-    rows = [_times_row(arm, one, places) for arm in alarms.arms for one in arm.signals]
+    rows = [_times_row(arm, one, brief) for arm in alarms.arms for one in arm.signals]
     numbers = frozenset(range(2, kept))
     caption = "When each signal alarms, in steps from the onset"
     return ShownTable(caption, head[:kept], tuple(row[:kept] for row in rows), numbers)
 
 
-def _times_row(arm: ArmAlarms, one: SignalTimes, places: int) -> tuple[str, ...]:
+def _times_row(arm: ArmAlarms, one: SignalTimes, brief: bool) -> tuple[str, ...]:
     mark = " (synthetic)" if arm.synthetic else ""
     return (
         f"{arm.arm}{mark}",
         one.signal,
-        rate_text(one.detected, places),
+        brief_rate(one.detected) if brief else rate_text(one.detected),
         median_text(one.delay),
         median_text(one.step),
-        interval_text(one.mean_delay),
         str(one.before_onset),
     )
 
@@ -190,32 +258,34 @@ def _threshold_words(alarms: StudyAlarms) -> tuple[str, ...]:
         f"Made from the runs of {alarms.calibration}, checked on those of {alarms.unseen}: the "
         f"one-sided upper {level(alarms.confidence)} bound of the rate there must be at most "
         f"{alarms.allowed * 100:g} %.",
+        f"The threshold of exactly {alarms.rate * 100:g} % may lie in the stated range, which is "
+        "made from all healthy runs together; labels allow for that.",
         *(f"{one.signal}: {one.why}" for one in alarms.thresholds if one.why),
     )
 
 
 def _threshold_table(alarms: StudyAlarms, brief: bool) -> ShownTable:
     head = (
-        "signal", "threshold", "false alarms unseen", "at most", "calibrated", "made from",
-        "column", "deviation", "from step",
+        "signal", "threshold", "false alarms unseen", "at most", "calibrated", "may lie in",
+        "made from", "column", "from step",
     )  # fmt: skip
     kept = 5 if brief else len(head)
-    rows = [_threshold_row(one, BRIEF if brief else DIGITS) for one in alarms.thresholds]
+    rows = [_threshold_row(one, brief) for one in alarms.thresholds]
     caption = f"Thresholds for {alarms.rate * 100:g} % of healthy runs"
-    numbers = frozenset(i for i in (1, 2, 3, 5, 8) if i < kept)
+    numbers = frozenset(i for i in (1, 2, 3, 5, 6, 8) if i < kept)
     return ShownTable(caption, head[:kept], tuple(row[:kept] for row in rows), numbers)
 
 
-def _threshold_row(one: Threshold, places: int) -> tuple[str, ...]:
+def _threshold_row(one: Threshold, brief: bool) -> tuple[str, ...]:
     return (
         one.signal,
         _number(one.threshold),
-        rate_text(one.false_alarms, places),
+        brief_rate(one.false_alarms) if brief else rate_text(one.false_alarms),
         MISSING if one.upper is None else f"{one.upper * 100:.1f} %",
         "yes" if one.calibrated else "no",
+        f"{_number(one.at_least)} to {_number(one.at_most)}",
         f"{one.calibration_runs} runs",
-        one.column,
-        one.direction,
+        one.column if one.direction == "either" else f"{one.column}, {one.direction}",
         MISSING if one.first_step is None else str(one.first_step),
     )
 

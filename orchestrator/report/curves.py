@@ -16,7 +16,7 @@ from orchestrator.curves.words import (
 from orchestrator.report.rows import level
 from orchestrator.report.sections import Section, ShownTable
 from orchestrator.verdict.numbers import MISSING, interval, shown
-from workloads.contract import Estimate
+from workloads.views import Estimate
 
 MOST_PATHS = 6
 """Columns of a table of means; more paths make another table."""

@@ -37,6 +37,7 @@ def finding_sections(
         *curve_sections(findings.curves, pictures, brief=brief),
         *alarm_sections(findings.alarms, pictures, brief=brief),
         *claim_sections(findings.claims, pictures, brief=brief),
+        *([Section("Next steps", findings.next_steps)] if findings.next_steps else []),
         *([Section("Notes", findings.notes)] if findings.notes else []),
     ]
 

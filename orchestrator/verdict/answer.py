@@ -37,7 +37,7 @@ def select_next_steps(
     rule: Rule, outcome: str, compared: Sequence[ArmVerdict], steps: Mapping[str, Sequence[str]]
 ) -> tuple[str, ...]:
     """The study's own next steps for this outcome: by band name first, then by outcome."""
-    given = {_key(key): tuple(texts) for key, texts in steps.items()}
+    given = {step_key(key): tuple(texts) for key, texts in steps.items()}
     names = {one.label for one in compared}
     wanted = []
     if outcome in {"improves", "marginal"}:
@@ -47,7 +47,7 @@ def select_next_steps(
         wanted = ["harm", "does_not_help"]
     else:
         wanted = [outcome]
-    return next((given[_key(key)] for key in wanted if _key(key) in given), ())
+    return next((given[step_key(key)] for key in wanted if step_key(key) in given), ())
 
 
 def gate_sentence(gate: GateResult, unit: str, places: int) -> str:
@@ -143,5 +143,6 @@ def _arms(count: int) -> str:
     return f"{count} arm" if count == 1 else f"{count} arms"
 
 
-def _key(text: str) -> str:
+def step_key(text: str) -> str:
+    """An outcome as a key of `next_steps`: `Not calibrated` and `not_calibrated` are one."""
     return "_".join(text.lower().replace("-", " ").replace("_", " ").split())

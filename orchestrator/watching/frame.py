@@ -152,7 +152,7 @@ class Frame:
     notices: tuple[Notice, ...]
     changes: tuple[Change, ...]
     answer: str | None
-    """The verdict in one line, once the study is over."""
+    """The verdict in one line, once the study is over; of one without a rule its answer."""
     resume: str
     """The command that goes on with the study."""
     jobs: tuple[JobShown, ...] = ()

@@ -102,7 +102,8 @@ def _parts(frame: Frame, width: int, room: _Room, arms: int) -> Iterator[Rendera
         yield Text("… growth (--once shows it)", style="dim")
     yield _alerts(frame, room.alerts, width)
     if frame.answer is not None:
-        yield Text(f"\nVerdict: {frame.answer}", style="bold")
+        name = "Answer" if frame.metric is None else "Verdict"
+        yield Text(f"\n{name}: {frame.answer}", style="bold")
 
 
 def _header(frame: Frame, first_line: int | None) -> Text:

@@ -343,20 +343,27 @@ class Watcher:
         return left_s / len(running)
 
     def _verdict(self, state: StudyState) -> str | None:
-        """The answer of the study's rule, once nothing more happens."""
-        if state not in ("done", "failed") or self.rule is None:
+        """The answer of the study's rule, or to the questions that it states without one, once
+        nothing more happens."""
+        if state not in ("done", "failed"):
             self._answer = None
             return None
         key = ",".join(f"{i.trial.identity}:{i.record.attempts}" for i in self._items)
         if self._answer is None or self._answer[0] != key:
-            from orchestrator.judging import verdict_of
-            from orchestrator.reporting import saved_report
+            self._answer = (key, self._answered())
+        return self._answer[1] or None
 
-            made = self.study.plan()
-            saved = saved_report(self.study, made)
-            verdict = saved.verdict if saved and saved.verdict else verdict_of(self.study, made)
-            self._answer = (key, verdict.answer)
-        return self._answer[1]
+    def _answered(self) -> str:
+        from orchestrator.findings import findings_of
+        from orchestrator.judging import verdict_of
+        from orchestrator.reporting import saved_report
+
+        made = self.study.plan()
+        saved = saved_report(self.study, made)
+        if self.rule is None:
+            return (saved.findings if saved else findings_of(self.study, made)).answer
+        verdict = saved.verdict if saved and saved.verdict else verdict_of(self.study, made)
+        return verdict.answer
 
 
 def _as_known(item: PlannedTrial, known: Mapping[str, PlannedTrial]) -> PlannedTrial:

@@ -6,7 +6,7 @@ In a loop of one's own:
     suite = MonitorSuite.attach(model, monitors=("svd_ratio",))
     status = suite.observe(step)        # after the forward of each step
 
-Names are loaded when they are first used: importing this package imports neither torch nor scipy.
+Names are loaded when they are first used: importing this package imports neither torch nor numba.
 """
 
 from __future__ import annotations

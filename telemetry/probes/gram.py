@@ -14,11 +14,10 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.linalg import blas, lapack
+
+from telemetry.probes.kernels import kernels
 
 Vector = torch.Tensor | NDArray[Any]
-
-_EPS = float(np.finfo(np.float64).eps)
 
 
 class GramWindow:
@@ -49,10 +48,10 @@ class GramWindow:
         self._pushed = 0
         self._last_broken = 0
         """Which push, counted from 1, was the last that was not finite; 0: none."""
-        # Zeros where nothing was pushed yet; float64, since converting W×D values at every step
-        # would cost more than the products.
-        self._rows: NDArray[np.float64] = np.zeros((window, 0))
+        # Zeros where nothing was pushed yet.
+        self._rows: NDArray[np.float32] = np.zeros((window, 0), dtype=np.float32)
         self._gram: NDArray[np.float64] = np.zeros((window, window))
+        self._room: NDArray[np.float64] = np.empty((window + 3, window))
 
     def push(self, vector: Vector) -> None:
         """Takes a vector [dim] in; when the window is full, the oldest leaves it.
@@ -67,23 +66,18 @@ class GramWindow:
                 f"a window takes one vector [dim] a step; it was given shape {list(values.shape)}"
             )
         if not self._rows.shape[1]:
-            self._rows = np.zeros((self.window, len(values)))
+            self._rows = np.zeros((self.window, len(values)), dtype=np.float32)
         elif len(values) != self._rows.shape[1]:
             raise ValueError(
                 f"the window holds vectors of {self._rows.shape[1]} values; it was given one of "
                 f"{len(values)}: watch one layer with one window"
             )
         slot = self._pushed % self.window
-        newest = self._rows[slot]
-        newest[:] = values
-        # scipy's, not numpy's: it warns of no infinity times zero, which `finite` tells anyway, and
-        # is of the library that finds the eigenvalues. BLAS stores columns, hence `.T`.
-        products = blas.dgemv(1.0, self._rows.T, newest, trans=1)
-        self._gram[slot] = products
-        self._gram[:, slot] = products
+        self._rows[slot] = values
+        own = kernels().take_in(self._rows, self._gram, slot)
         self._pushed += 1
         # The square of a float32 can't overflow in float64: a vector's own product tells of it.
-        if not math.isfinite(products[slot]):
+        if not math.isfinite(own):
             self._last_broken = self._pushed
 
     def __len__(self) -> int:
@@ -109,7 +103,7 @@ class GramWindow:
     @property
     def vectors(self) -> NDArray[np.float32]:
         """The vectors held, [n, dim], from the oldest to the newest; a copy."""
-        return self._rows[self._by_age()].astype(np.float32)
+        return self._rows[self._by_age()]
 
     def singular_values(self) -> NDArray[np.float64] | None:
         """The singular values of the window [window], the largest first.
@@ -120,15 +114,9 @@ class GramWindow:
         """
         if not self.full or not self.finite:
             return None
-        # What LAPACK's dsyev does, in two calls: without the scaling, which squares of float32 do
-        # not need, it is about a quarter faster at W = 32.
-        _, diagonal, beside, _, _ = lapack.dsytrd(self._gram.T)
-        squares, info = lapack.dsterf(diagonal, beside, overwrite_d=1, overwrite_e=1)
-        if info:  # the iteration did not end, which no finite symmetric matrix is known to cause
-            return None
-        ascending: list[float] = squares.tolist()
-        unresolved = 4 * self.window * _EPS * ascending[-1]
-        return np.array([math.sqrt(x) if x > unresolved else 0.0 for x in reversed(ascending)])
+        values = np.empty(self.window)
+        # No finite matrix is known for which the iteration does not end.
+        return values if kernels().singular_values(self._gram, self._room, values) else None
 
     def to_state(self) -> dict[str, torch.Tensor]:
         """All that the window holds, as tensors for a checkpoint.
@@ -137,7 +125,7 @@ class GramWindow:
         never been put away.
         """
         return {
-            "rows": torch.from_numpy(self._rows.astype(np.float32)),
+            "rows": torch.from_numpy(self._rows.copy()),
             "gram": torch.from_numpy(self._gram.copy()),
             "pushed": torch.tensor(self._pushed, dtype=torch.int64),
         }
@@ -155,8 +143,9 @@ class GramWindow:
                 f"this window is of {self.window} steps, but the state is of {len(gram)}: "
                 "go on with the window it was taken with, or start afresh"
             )
-        self._rows = state["rows"].detach().cpu().numpy().astype(np.float64)
-        self._gram = gram.astype(np.float64)
+        rows = state["rows"].detach().cpu().numpy()
+        self._rows = np.array(rows, dtype=np.float32, order="C")
+        self._gram = np.array(gram, dtype=np.float64, order="C")
         self._pushed = int(state["pushed"])
         age = (self._pushed - 1 - np.arange(self.window)) % self.window
         youngest = age[~np.isfinite(self._gram.diagonal())].min(initial=self.window)
@@ -168,6 +157,11 @@ class GramWindow:
 
 
 def _as_float32(vector: Vector) -> NDArray[np.float32]:
+    complex_valued = (
+        vector.is_complex() if isinstance(vector, torch.Tensor) else np.iscomplexobj(vector)
+    )
+    if complex_valued:
+        raise ValueError("a window takes real vectors; give the real part, or the absolute values")
     if isinstance(vector, torch.Tensor):
         held = vector.detach()
         if held.dtype is not torch.float32 or held.device.type != "cpu":

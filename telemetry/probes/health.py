@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 import torch
 
+from telemetry.probes.positions import last_token
 from telemetry.probes.probes import DEFAULT_WINDOW, SVDProbe
 
 HealthState = Literal["buffering", "healthy", "collapse", "nonfinite"]
@@ -79,16 +80,24 @@ class TrainingMonitor:
         """Takes in the hidden states of a step, [batch, seq, dim], [seq, dim] or [dim].
 
         The first sample is watched at its last token, with `attention_mask` ([batch, seq] or
-        [seq]) at its last one that is no padding. `hidden` is not changed and not kept. Raises
-        ValueError for a tensor of another rank, and a mask that does not fit.
+        [seq]) at its last one that is no padding; without any, nothing is taken in. `hidden` is
+        not changed and not kept. Raises ValueError for a tensor of another rank, and a mask that
+        does not fit; TypeError for what is no tensor.
         """
-        observation = {"last_hidden_state": hidden, "attention_mask": attention_mask}
-        figures = self.probe.observe(observation)
+        if not isinstance(hidden, torch.Tensor):
+            raise TypeError(
+                f"hidden states are one tensor; a {type(hidden).__name__} was given: of a block "
+                "that gives a tuple, they are the first in it"
+            )
+        vector = last_token(hidden, attention_mask)
+        figures = {} if vector is None else self.probe.observe(vector)
         window = self.probe.window
         ratio = figures.get("sv_ratio")
         reason = None
         if not window.finite:
             reason = "a value in the window is not finite"
+        elif vector is None:
+            reason = "the first sample has no token that is no padding"
         elif ratio is None and window.full:
             reason = "the window holds only zeros"
         return HealthStatus(

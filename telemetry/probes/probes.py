@@ -8,10 +8,10 @@ with some of the keys below, or a tensor, which stands for `last_hidden_state`.
     logits              [vocab], [seq, vocab] or [batch, seq, vocab]
     attention_mask      [seq] or [batch, seq]: the last token that is no padding is watched
 
-It gives {} when there is nothing to tell: a key is missing, its window is not full or not finite,
-a vector is zero. A figure that was measured and is not finite is NaN or infinite. A tensor of
-rank 4 or more raises ValueError. No probe changes what it sees, keeps it alive, or takes part in
-gradients.
+It gives {} when there is nothing to tell: a key is missing, it is given anything else, its window
+is not full or not finite, a vector is zero. A figure that was measured and is not finite is NaN or
+infinite. A tensor of rank 4 or more raises ValueError. No probe changes what it sees, keeps it
+alive, or takes part in gradients.
 """
 
 from __future__ import annotations
@@ -126,7 +126,7 @@ class LayerDeltaProbe:
 
     def observe(self, observation: Observation) -> dict[str, float]:
         """Both figures at the last token; {} if a layer is missing or a vector is zero."""
-        if isinstance(observation, torch.Tensor):
+        if not isinstance(observation, Mapping):
             return {}
         layers = observation.get("hidden_states")
         previous = observation.get("previous_hidden_state")
@@ -176,6 +176,8 @@ def hidden_vector(observation: Observation) -> torch.Tensor | None:
     """
     if isinstance(observation, torch.Tensor):
         return last_token(observation)
+    if not isinstance(observation, Mapping):
+        return None
     hidden = observation.get("last_hidden_state")
     layers = observation.get("hidden_states")
     if hidden is None and layers is not None and len(layers):
@@ -185,7 +187,7 @@ def hidden_vector(observation: Observation) -> torch.Tensor | None:
 
 def _logits(observation: Observation) -> torch.Tensor | None:
     """The next token's logits [vocab] as float32; None if there are none. A tensor is hidden."""
-    if isinstance(observation, torch.Tensor):
+    if not isinstance(observation, Mapping):
         return None
     logits = _vector(observation.get("logits"), observation)
     return None if logits is None else logits.float()

@@ -19,6 +19,7 @@ from telemetry.probes.capture import RowCapture, Side
 from telemetry.probes.discovery import find_blocks, hookable, module_named
 from telemetry.probes.gram import GramWindow
 from telemetry.probes.health import COLLAPSE_THRESHOLD, HealthStatus
+from telemetry.probes.kernels import kernels
 from telemetry.probes.probes import DEFAULT_WINDOW
 from telemetry.probes.spectrum import effective_rank, implied_cosine, numerical_rank, sv_ratio
 from telemetry.probes.transfer import HostCopies, Layout, pack
@@ -97,6 +98,8 @@ class MonitorSuite:
             )
         if capture not in get_args(Side):
             raise ValueError(f"capture is {capture!r}; valid: {', '.join(get_args(Side))}")
+        if self._windowed:
+            kernels()  # loaded now, or what keeps them from it told now: not in the first step
         delta = "layer_delta" in self.monitors
         if delta and capture == "input":
             raise ValueError(
@@ -263,13 +266,11 @@ class MonitorSuite:
             if packed is None or sent.layout is None:
                 self._warn(sent.problem)
                 status = HealthStatus(
-                    svd_ratio=None,
-                    is_collapsed=False,
-                    is_finite=self._window.finite,
-                    step=sent.step,
-                    reason=sent.problem,
+                    None, False, {}, self._window.finite, sent.step, reason=sent.problem
                 )
-                self._finish(sent.step, status, dict.fromkeys(self._rows()))
+                rows: Values = dict.fromkeys(self._rows())
+                rows["health/nonfinite"] = None if self._window.finite else 1.0
+                self._finish(sent.step, status, rows)
             else:
                 self._take_in(sent, sent.layout, packed)
 
@@ -393,4 +394,4 @@ def _layer_delta(row: NDArray[np.float32], before: NDArray[np.float32]) -> float
     if norms == 0:
         return None
     with np.errstate(invalid="ignore"):  # infinities: the figure is NaN
-        return 1 - float(one @ other) / norms
+        return 1 - float(np.clip(one @ other / norms, -1, 1))

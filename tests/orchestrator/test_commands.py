@@ -57,8 +57,10 @@ def test_list_names_registered_workloads(said: Any) -> None:
     assert "latent_lora" in [workload["name"] for workload in found["workloads"]]
 
 
-def test_the_catalogue_tells_of_each_shipped_study() -> None:
-    for study in catalogue()["studies"]:
+def test_the_catalogue_tells_of_each_shipped_study_once() -> None:
+    studies = catalogue()["studies"]
+    assert len({study["name"] for study in studies}) == len(studies) > 0
+    for study in studies:
         assert set(study) == {"name", "question", "workload", "presets", "file"}
         assert Path(study["file"]).stem == study["name"]
         assert "\n" not in study["question"]

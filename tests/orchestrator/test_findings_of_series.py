@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import csv
 import json
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.console import Console
 from typer.testing import CliRunner
 
 from orchestrator import Selection, Study
@@ -15,9 +17,15 @@ from orchestrator.cli.app import app
 from orchestrator.engine.worker import AttemptFailed
 from orchestrator.findings import findings_of
 from orchestrator.home import Home
+from orchestrator.judging import verdict_of
 from orchestrator.plan_file import write_plan
 from orchestrator.publishing import study_run
+from orchestrator.report import StudyInfo
+from orchestrator.report.findings import finding_sections
+from orchestrator.report.markdown import markdown
 from orchestrator.reporting import StudyReport, report_study
+from orchestrator.watching.terminal import render_frame
+from orchestrator.watching.watcher import Watcher
 from tests.orchestrator.quick_study import arm, finish, write_study
 from tests.orchestrator.series_study import claims, series_study
 
@@ -99,18 +107,43 @@ def test_the_report_is_kept_and_made_once(done: Study, report: StudyReport) -> N
     assert {row["onset"] for row in rows if row["part"] in ("arm", "synthetic")} == {"4"}
 
 
-def test_a_verdict_stands_beside_them_and_leads(home: Home) -> None:
+def test_a_verdict_stands_beside_them_and_leads(done: Study) -> None:
     rule = {
         "metric": "final_loss",
         "comparator": "healthy",
         "bands": [{"at_least": 1.0, "name": "much"}],
     }
-    study = Study.load(series_study(verdict=rule), home=home.root)
-    finish(study)
-    both = report_study(study, study.plan())
-    assert both.verdict is not None
-    text = (both.folder / "report.md").read_text(encoding="utf-8")
-    assert text.index(both.verdict.answer) < text.index("## Alarms") < text.index("## Claims")
+    study = Study.load(series_study(verdict=rule), home=done.home.root)
+    plan = study.plan()
+    verdict, found = verdict_of(study, plan), findings_of(study, plan)
+    info = StudyInfo(study.name, study.instance, study.file.question)
+    text = markdown(verdict, info, sections=finding_sections(found, {}))
+    assert text.index(verdict.answer) < text.index("## Alarms") < text.index("## Claims")
+
+
+def test_the_studys_next_steps_are_those_of_what_came_out(done: Study) -> None:
+    steps = {
+        "not_calibrated": ["Give healthy more seeds."],
+        "answered": ["Publish."],
+        "contradicted": ["Tell the authors."],
+        "synthetic signal": ["Never."],
+    }
+    study = Study.load(series_study(next_steps=steps), home=done.home.root)
+    found = findings_of(study, study.plan())
+    assert found.next_steps == ("Give healthy more seeds.", "Tell the authors.")
+    (section,) = (one for one in finding_sections(found, {}) if one.title == "Next steps")
+    assert section.lines == found.next_steps
+    assert found.to_json()["findings_next_steps"] == list(found.next_steps)
+
+
+def test_watching_it_ends_with_the_answer(done: Study) -> None:
+    write_plan(done, done.plan())
+    frame = Watcher(done).look()
+    assert (frame.over, frame.metric) == (True, None)
+    assert frame.answer == findings_of(done, done.plan()).answer
+    drawn = Console(file=StringIO(), width=100)
+    drawn.print(render_frame(frame, 100))
+    assert "Answer: Whether structure or loss alarms first" in drawn.file.getvalue()
 
 
 def test_figures_become_metrics_of_the_studys_own_run(done: Study) -> None:

@@ -39,6 +39,16 @@ WATCHED = {"monitors": ON, "monitor_window": 10, "monitor_layer": None}
         ({**WATCHED, "monitor_window": 32}, {**WATCHED, "monitor_window": 20}, False),
         ({**WATCHED, "monitor_window": 20}, {**WATCHED, "monitor_window": 20}, True),
         ({**WATCHED, "monitor_window": 20}, WATCHED, True),
+        (  # of another window, or another layer, a rank is another number
+            {**WATCHED, "monitors": ["rank"], "monitor_window": 20},
+            {**WATCHED, "monitors": ["rank"]},
+            False,
+        ),
+        (
+            {**WATCHED, "monitors": ["entropy"], "monitor_layer": "model.norm"},
+            {**WATCHED, "monitors": ["entropy"]},
+            False,
+        ),
         (WATCHED, {**WATCHED, "monitor_layer": "model.layers.0"}, False),
         (WATCHED, {"monitors": [], "monitor_window": 4, "monitor_layer": "x"}, True),
         (
@@ -87,8 +97,13 @@ def test_a_window_of_one_is_refused(window: int) -> None:
         ),
         (Ablation(), {"texts": 5, "monitors": ["rank"]}, "5 texts to read.*give 2 to 5"),
         (Dtdr(), {"prompts": 6, "samples": 0, "monitors": ["rank"]}, "6 prompts to read"),
+        (
+            Morphogenesis(),
+            {"samples": 64, "batch_size": 32, "epochs": 2, "monitors": ["rank"]},
+            "the trial has 4 steps of training, so rank",
+        ),
     ],
-    ids=["latent_lora", "ablation", "dtdr"],
+    ids=["latent_lora", "ablation", "dtdr", "morphogenesis"],
 )
 def test_a_window_beyond_the_data_is_refused(workload: Any, fields: Any, words: str) -> None:
     with pytest.raises(InputError, match=words):

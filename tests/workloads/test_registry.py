@@ -56,7 +56,7 @@ def test_what_is_no_workload_is_refused(reference: str) -> None:
         load_workload(reference)
 
 
-def test_study_folders_are_found_beside_their_workload_without_importing_it(
+def test_study_folders_are_found_once_beside_their_workloads_without_importing_them(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     package = tmp_path / "their_package"
@@ -66,7 +66,8 @@ def test_study_folders_are_found_beside_their_workload_without_importing_it(
     monkeypatch.syspath_prepend(str(tmp_path))
     points = {
         "theirs": EntryPoint("theirs", "their_package.workload:X", registry.GROUP),
+        "beside": EntryPoint("beside", "their_package.another:Y", registry.GROUP),
         "gone": EntryPoint("gone", "no_such_package.workload:X", registry.GROUP),
     }
     monkeypatch.setattr(registry, "registered", lambda: points)
-    assert study_folders() == {"theirs": package / "studies"}
+    assert study_folders() == [package / "studies"]

@@ -13,7 +13,13 @@ from workloads.dtdr.byte_tokens import ByteTokenizer, reads_bytes
 from workloads.dtdr.config import DtdrConfig
 from workloads.dtdr.files.index import is_encoded, read_index
 from workloads.errors import InputError
-from workloads.models import ModelDescription, check_tokenizer, describe, input_fingerprint
+from workloads.models import (
+    FileTokenizer,
+    ModelDescription,
+    check_tokenizer,
+    describe,
+    input_fingerprint,
+)
 from workloads.monitors import check_window
 
 BLOCKS = 128
@@ -91,7 +97,7 @@ def _check_lengths(config: DtdrConfig, model: ModelDescription) -> None:
 
 def _check_texts(config: DtdrConfig, model: ModelDescription) -> None:
     """Whether there are prompts enough, where this can be known without loading anything large."""
-    from workloads.dtdr.texts import FileTokenizer, load_prompts
+    from workloads.dtdr.texts import load_prompts
 
     kind = resolve_data(config.data).kind
     if model.ref.path is None or kind == "hub":

@@ -107,20 +107,3 @@ def load_prompts(config: DtdrConfig, tokenizer: Any) -> Prompts:
 def _text(example: Example) -> str:
     before = example.prompt
     return before + ("" if before[-1:].isspace() else " ") + example.answers[0]
-
-
-class FileTokenizer:
-    """The tokenizer of a `tokenizer.json`, as far as texts are cut by it: no torch is loaded."""
-
-    is_fast: Final = True
-
-    def __init__(self, text: str) -> None:
-        from tokenizers import Tokenizer
-
-        self._tokenizer = Tokenizer.from_str(text)
-
-    def __call__(self, text: str, **options: Any) -> dict[str, Any]:
-        """`input_ids` and `offset_mapping` of a text."""
-        special = bool(options.get("add_special_tokens", True))
-        encoded = self._tokenizer.encode(text, add_special_tokens=special)
-        return {"input_ids": encoded.ids, "offset_mapping": encoded.offsets}

@@ -6,18 +6,12 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from workloads.contract import (
-    Metric,
-    Result,
-    StudyView,
-    SummaryTable,
-    TrialContext,
-    Workload,
-)
+from workloads.contract import Metric, Result, TrialContext, Workload
 from workloads.dtdr.asking import in_full
 from workloads.dtdr.checking import anchor_fingerprint, block_rows_of, check_config
 from workloads.dtdr.config import DtdrConfig
 from workloads.models import describe, input_fingerprint, pinned_input
+from workloads.views import StudyView, SummaryTable
 
 if TYPE_CHECKING:
     from workloads.evaluation import Packed, Point, Subject

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from workloads.contract import StudyView, TrialView
+from workloads.views import StudyView, TrialView
 
 FINISHED = frozenset({"done", "failed", "pruned", "cancelled"})
 

@@ -7,10 +7,10 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from workloads.contract import StudyView, TrialView
 from workloads.latent_lora.diagnostics import read_diagnostics
 from workloads.latent_lora.report_section import report_section
 from workloads.latent_lora.scoring import mean
+from workloads.views import StudyView, TrialView
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
-from workloads.contract import Metric, Result, StudyView, TrialContext, Workload
+from workloads.contract import Metric, Result, TrialContext, Workload
 from workloads.datasets import check_task
 from workloads.errors import InputError
 from workloads.latent_lora.config import LatentLoraConfig
@@ -16,6 +16,7 @@ from workloads.latent_lora.lora import check_targets
 from workloads.latent_lora.metrics import METRICS
 from workloads.models import check_tokenizer, describe, input_fingerprint, pinned_input
 from workloads.monitors import SETTINGS, check_window
+from workloads.views import StudyView
 
 _LOOKS_ONLY = ("quick_eval_steps", "checkpoint_steps")
 

@@ -43,15 +43,17 @@ class ModelDescription:
 
 
 def describe(ref: ModelRef | str) -> ModelDescription:
-    """Reads configuration and weight headers; for the hub, asks it for them.
+    """Reads configuration and weight headers; of a hub model, asks the hub for those that were not
+    downloaded before.
 
     InputError when the configuration lacks what is described, or a file is broken.
     """
     model = resolve_model(ref) if isinstance(ref, str) else ref
-    if model.path is not None:
-        config = read_model_config(model.path / "config.json")
+    folder = model.path or _downloaded(model)
+    if folder is not None:
+        config = read_model_config(folder / "config.json")
         tensors: dict[str, TensorInfo] = {}
-        for file in weight_files(model.path):
+        for file in weight_files(folder):
             tensors |= read_header(file)
     else:
         config, tensors = _from_hub(model)
@@ -89,6 +91,21 @@ def read_model_config(path: Path) -> dict[str, Any]:
     if not isinstance(loaded, dict):
         raise InputError(f"{path} holds no JSON object; give the model's own config.json")
     return loaded
+
+
+def _downloaded(model: ModelRef) -> Path | None:
+    """The folder in the hub's own cache, if it holds the configuration and all the weights."""
+    from huggingface_hub import try_to_load_from_cache
+
+    found = try_to_load_from_cache(str(model.hub_id), "config.json", revision=model.revision)
+    if not isinstance(found, str):
+        return None
+    folder = Path(found).parent
+    try:
+        weight_files(folder)
+    except InputError:
+        return None
+    return folder
 
 
 def _from_hub(model: ModelRef) -> tuple[dict[str, Any], dict[str, TensorInfo]]:

@@ -14,7 +14,7 @@ from telemetry.contracts import (
     SlotSnapshot,
 )
 from telemetry.parquet import events_in_order
-from workloads.contract import TrialView
+from workloads.views import TrialView
 
 
 @dataclass(frozen=True)

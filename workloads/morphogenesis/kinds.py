@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from workloads.contract import TrialView
+from workloads.views import TrialView
 
 ALONE, LARGER = HOSTS = ("host alone", "larger host")
 """Hosts that grow nothing."""

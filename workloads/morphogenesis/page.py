@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from workloads.contract import StudyView, TrialView
 from workloads.morphogenesis.policies.masks import OPS
 from workloads.morphogenesis.summary import (
     Told,
@@ -14,6 +13,7 @@ from workloads.morphogenesis.summary import (
     policy_rows,
     scaling_rows,
 )
+from workloads.views import StudyView, TrialView
 
 NOT_MEASURED = "n/a"
 

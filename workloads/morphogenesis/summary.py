@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from telemetry.analytics import ScalingCurve
-from workloads.contract import StudyView, TrialView
 from workloads.morphogenesis.history import EpisodeHistory, history_of
 from workloads.morphogenesis.kinds import GROWN, HOSTS, is_host_alone, kind_of
+from workloads.views import StudyView, TrialView
 
 
 @dataclass(frozen=True)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, get_args
 
-from workloads.contract import Metric, Result, StudyView, TrialContext, Workload
+from workloads.contract import Metric, Result, TrialContext, Workload
 from workloads.errors import InputError, did_you_mean
+from workloads.monitors import check_window
 from workloads.morphogenesis.body import blueprints_for, named_slots, slot_names
 from workloads.morphogenesis.config import (
     CounterfactualMode,
@@ -16,6 +18,7 @@ from workloads.morphogenesis.config import (
     SlotSettings,
 )
 from workloads.morphogenesis.metrics import METRICS
+from workloads.views import StudyView
 
 if TYPE_CHECKING:
     from workloads.evaluation import Packed, Subject
@@ -109,6 +112,9 @@ class Morphogenesis(Workload[MorphogenesisConfig]):
                 raise InputError(
                     f"matrix_slots: this host has no slot {name!r}; {did_you_mean(name, names)}"
                 )
+        if config.samples is not None:
+            steps = config.epochs * math.ceil(config.samples / config.batch_size)
+            check_window(config, steps, "steps of training")
         if "layer_delta" in config.monitors and config.monitor_layer is None:
             raise InputError(
                 "monitors: layer_delta compares what goes into a block with what comes out, and "

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from workloads.contract import Input, WorkloadConfig
+from workloads.contract import Input, Observed, WorkloadConfig
 
 RegimeName = Literal["healthy", "lock_in", "decoupled", "geodesic"]
 
@@ -29,3 +29,6 @@ class InferenceConfig(WorkloadConfig):
     prompts: int = Field(64, ge=2)
     """Texts that replicates take theirs from: two each, in order of their seeds."""
     precision: Literal["fp32", "bf16"] = "fp32"
+    checkpoint_steps: Annotated[int, Observed()] = Field(5, ge=0)
+    """A checkpoint every so many chunks: with a large model a chunk takes minutes. 0: only when the
+    trial is about to be stopped."""

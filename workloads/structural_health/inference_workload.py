@@ -6,11 +6,12 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
-from workloads.contract import Metric, Result, StudyView, SummaryTable, TrialContext, Workload
+from workloads.contract import Metric, Result, TrialContext, Workload
 from workloads.models import input_fingerprint, pinned_input
 from workloads.structural_health.inference.metrics import METRICS
 from workloads.structural_health.inference.regimes import REGIMES, with_sizes
 from workloads.structural_health.inference_config import InferenceConfig
+from workloads.views import StudyView, SummaryTable
 
 
 class StructuralHealthInference(Workload[InferenceConfig]):
@@ -32,6 +33,7 @@ class StructuralHealthInference(Workload[InferenceConfig]):
         "workloads.training",
         "workloads.models",
         "workloads.datasets",
+        # Not telemetry.probes: they only observe here, and its own `state` makes the scores.
     )
 
     def resolve(self, config: InferenceConfig) -> InferenceConfig:
@@ -62,6 +64,11 @@ class StructuralHealthInference(Workload[InferenceConfig]):
     def factors(self, config: InferenceConfig) -> Mapping[str, str | int | float]:
         """The regime."""
         return {"regime": REGIMES[config.regime].title}
+
+    def covers(self, observed: Mapping[str, Any], asked: Mapping[str, Any]) -> bool:
+        """How often a trial saved on its way is no reason to run it again."""
+        read = {name: value for name, value in asked.items() if name != "checkpoint_steps"}
+        return super().covers(observed, read)
 
     def run(self, config: InferenceConfig, context: TrialContext) -> Result:
         """Writes all chunks and measures each."""

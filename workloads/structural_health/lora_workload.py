@@ -6,19 +6,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
-from workloads.contract import (
-    Metric,
-    Result,
-    StudyView,
-    SummaryTable,
-    TrialContext,
-    Workload,
-)
+from workloads.contract import Metric, Result, TrialContext, Workload
 from workloads.errors import InputError, did_you_mean, nearest
 from workloads.models import check_tokenizer, describe, input_fingerprint, pinned_input
 from workloads.structural_health.lora.metrics import METRICS
 from workloads.structural_health.lora.sentences import SENTENCES
 from workloads.structural_health.lora_config import LORA_SETTINGS, LoraHealthConfig
+from workloads.views import StudyView, SummaryTable
 
 _UNREAD_WITHOUT_TRAINING = (*LORA_SETTINGS, "telemetry")
 _LOOKS_ONLY = ("checkpoint_steps",)
@@ -38,6 +32,7 @@ class StructuralHealthLora(Workload[LoraHealthConfig]):
         "workloads.structural_health.lora_workload",
         "workloads.training",
         "workloads.models",
+        "telemetry.probes",  # which make the scores here
     )
 
     def resolve(self, config: LoraHealthConfig) -> LoraHealthConfig:

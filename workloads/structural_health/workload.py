@@ -35,7 +35,7 @@ class StructuralHealth(Workload[StructuralHealthConfig]):
         "workloads.structural_health.workload",
         "workloads.structural_health.toy",
         "workloads.training",
-        "telemetry.probes",
+        "telemetry.probes",  # which make the scores here
     )
 
     def resolve(self, config: StructuralHealthConfig) -> StructuralHealthConfig:
@@ -58,6 +58,12 @@ class StructuralHealth(Workload[StructuralHealthConfig]):
             raise InputError(
                 f"monitor_window={config.monitor_window} is never full in steps={config.steps}: "
                 f"give a window of 2 to {config.steps}, or more steps."
+            )
+        if config.collapse_threshold < 1 / config.monitor_window:
+            raise InputError(
+                f"collapse_threshold={config.collapse_threshold:g}: of {config.monitor_window} "
+                f"vectors no ratio is below {1 / config.monitor_window:.6g}; give a threshold "
+                "from there to 1."
             )
         if config.fault != "healthy" and config.onset >= config.steps:
             raise InputError(

@@ -46,7 +46,11 @@ def seeded(seed: int, name: str) -> Iterator[None]:
     cuda = torch.cuda.is_available() and torch.cuda.is_initialized()  # type: ignore[no-untyped-call]
     cpu_state = torch.get_rng_state()
     cuda_state = torch.cuda.get_rng_state() if cuda else None
-    torch.manual_seed(stream_seed(seed, name))
+    value = stream_seed(seed, name)
+    if torch.accelerator.is_available():
+        torch.manual_seed(value)
+    else:  # the same, without the half millisecond in which it notes its caller for each device
+        torch.default_generator.manual_seed(value)
     try:
         yield
     finally:

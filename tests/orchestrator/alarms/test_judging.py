@@ -6,6 +6,7 @@ import json
 import math
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from orchestrator.alarms import StudyAlarms, alarm_metrics
@@ -132,6 +133,9 @@ def test_it_is_plain_json_and_metrics(found: StudyAlarms) -> None:
     assert named["alarms/collapse/than"] == 1.0
     assert named["alarms/collapse/median_lead/high"] == -9
     assert named["alarms/explosion/structure/delay"] is None
+    assert named["alarms/collapse/lead"] == -9
+    assert "alarms/collapse/lead/low" not in named  # bounds, and no interval of what was seen
+    assert (named["alarms/collapse/lead/lower_bound"] or 0) < -9
     assert named["alarms/calibrated"] == 1.0
     assert alarm_metrics(None) == {}
 
@@ -184,15 +188,32 @@ def test_a_signal_whose_unseen_runs_alarm_too_often_is_not_calibrated() -> None:
     assert structure.calibrated
     assert not loss.calibrated
     assert loss.false_alarms.events >= 20
-    assert "loss: up to " in found.answer or "up to " in found.answer
+    assert "up to " in found.answer
+    assert "Next: give healthy more seeds" in found.answer
+    assert "unseen seeds that nobody has looked at" in found.answer
     assert found.arms[0].label == "not calibrated"
+
+
+def test_a_signal_that_tells_nothing_from_its_onset_on_has_an_area_of_a_half() -> None:
+    late = [arm("late", range(6000 + i, 6200, 4), onset=onset) for i, onset in enumerate((35, 20))]
+    mixed = ArmRuns("mixed", (*late[0].runs, *late[1].runs), planned=100)
+    found = judge_alarms(rule(), [HEALTHY, UNSEEN, late[0], mixed])
+    for one in found.roc:
+        assert one.area.value == pytest.approx(0.5, abs=0.12)  # .1 against whole healthy runs
+        assert np.trapezoid(one.detected, one.false_alarms) == pytest.approx(one.area.value)
+        assert one.area.low is not None
+        assert one.area.high is not None
+        assert one.area.low < 0.5 < one.area.high
 
 
 def test_no_healthy_runs_and_no_runs_at_all_are_told() -> None:
     found = judge_alarms(rule(), [COLLAPSE])
     assert found.state == "not calibrated"
     assert found.thresholds[0].threshold is None
-    assert found.arms[0].neither == 20
+    one = found.arms[0]
+    assert (one.runs, one.neither, one.first.rate, one.lead.value) == (20, 0, None, None)
+    assert one.signals[0].detected.rate is None
+    assert one.signals[0].delay.reached  # n/a: without a threshold nobody knows
     assert "alarms.calibration: there is no arm 'healthy'; there are: collapse" in found.problems
     nothing = judge_alarms(rule(), [])
     assert nothing.steps == ()

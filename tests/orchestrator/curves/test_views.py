@@ -11,7 +11,7 @@ from scipy.stats import t
 from orchestrator.curve_design import Fractions
 from orchestrator.curves.curve import Curve, CurvePoint, StudyCurves
 from orchestrator.curves.views import curve_views
-from workloads.contract import Estimate
+from workloads.views import Estimate
 
 DESIGN = Fractions.model_validate(
     {

@@ -18,7 +18,13 @@ from orchestrator.alarms.rule import AlarmRule
 from orchestrator.alarms.series import ArmRuns, Run, Series
 from orchestrator.findings import Findings
 from orchestrator.report import StudyInfo, render_findings, write_findings_report
-from orchestrator.report.alarms import alarm_sections, interval_text, median_text, rate_text
+from orchestrator.report.alarms import (
+    alarm_sections,
+    brief_rate,
+    interval_text,
+    median_text,
+    rate_text,
+)
 from tests.orchestrator.series_study import alarm_rule
 
 STEPS, ONSET = 20, 5
@@ -83,11 +89,11 @@ def test_the_terminal_says_who_is_first_and_shows_the_synthetic_arm_apart(
     text = " ".join(terminal(alarms).split())
     assert alarms.answer.split(".")[0] in text
     counted, _, apart = text.partition("Synthetic signal: drawn into the measurement")
-    assert "20 of 20 [0.8" in counted
+    assert "20/20 [.8" in counted
     assert "structure first" in counted
     assert "loss first" in counted
-    assert "drawn 20 of 20" not in counted
-    assert "drawn 20 of 20" in apart
+    assert "drawn synthetic signal 20/20" not in counted
+    assert "drawn synthetic signal 20/20 [.83, 1]" in apart
 
 
 def test_a_terminal_of_80_columns_loses_nothing(alarms: StudyAlarms) -> None:
@@ -152,12 +158,35 @@ def test_the_pages_show_tables_and_pictures(folder: Path, alarms: StudyAlarms) -
     assert len(kept["runs"]) == 2 * 359
 
 
+def test_a_mean_stands_beside_its_bounds_and_apart_from_what_labels_go_by(
+    alarms: StudyAlarms,
+) -> None:
+    tables = {one.caption: one for part in alarm_sections(alarms, {}) for one in part.tables}
+    means = next(one for name, one in tables.items() if name.startswith("Restricted means"))
+    explosion = alarms.find("explosion")
+    assert explosion is not None
+    low, high = explosion.lead.low, explosion.lead.high
+    assert low is not None
+    assert high is not None
+    lead = ("explosion", "lead of structure", f"{explosion.lead.value:+.3g}")
+    assert (*lead, f"{low:+.3g} to {high:+.3g}") in means.rows
+    first = tables["Who alarms first; lead of structure in steps"]
+    assert first.head[1] == "label"
+    assert "mean lead" not in first.head
+    leaning = next(one for name, one in tables.items() if name.startswith("What labels go by"))
+    assert [row[0] for row in leaning.rows] == ["collapse", "explosion"]
+    assert leaning.rows[1][2].startswith("20 of 20 [0.8")
+    words = " ".join(line for part in alarm_sections(alarms, {}) for line in part.lines)
+    assert "simultaneous over the 2 arms that count, all others hold one by one" in words
+
+
 def test_without_calibration_figures_are_shown_and_no_arm_is_called_first() -> None:
     few = judged(20, 30)
     assert {one.label for one in few.arms} == {"not calibrated", "synthetic signal"}
     text = " ".join(terminal(few).split())
-    assert "20 of 20" in text
-    assert "not calibrated" in text
+    assert "20/20" in text
+    assert "collapse not calibrated" in text
+    assert "Next: give healthy at least 99 seeds and unseen at least 200 seeds." in text
     assert "99 calibration runs" in " ".join(
         line for one in alarm_sections(few, {}) for line in one.lines
     )
@@ -177,6 +206,8 @@ def test_a_study_without_any_run_has_a_report(tmp_path: Path) -> None:
 
 def test_what_is_missing_is_never_a_number() -> None:
     assert rate_text(Rate(0, 0, None, None, None)) == "0 of 0"
+    assert brief_rate(Rate(0, 0, None, None, None)) == "0/0"
+    assert brief_rate(Rate(0, 20, 0.0, 0.0, 0.168)) == "0/20 [0, .17]"
     assert interval_text(Interval(None)) == "n/a"
     assert interval_text(Interval(3.25, 1.0, 5.5), sign=True) == "+3.25 [+1, +5.5]"
     assert median_text(Median(None)) == "n/a"

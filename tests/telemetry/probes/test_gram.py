@@ -8,7 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from telemetry.probes import GramWindow, numerical_rank, ratio_of_cosine, sv_ratio
+from telemetry.probes import GramWindow, kernels, numerical_rank, ratio_of_cosine, sv_ratio
 
 
 def filled(rows: Any) -> GramWindow:
@@ -64,6 +64,54 @@ def test_singular_values_are_those_of_the_window_after_any_number_of_steps(
     large = exact > 1e-4 * exact[0]
     np.testing.assert_allclose(values[large], exact[large], rtol=1e-5)
     assert (values[~large] <= 1.01e-4 * exact[0]).all()
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    window=st.integers(2, 40),
+    dim=st.integers(1, 60),
+    kind=st.sampled_from(["apart", "graded", "alike", "repeated", "right angles", "zeros"]),
+    seed=st.integers(0, 2**32 - 1),
+)
+def test_the_compiled_eigenvalues_are_those_of_lapack_to_rounding(
+    window: int, dim: int, kind: str, seed: int
+) -> None:
+    draw = np.random.default_rng(seed)
+    rows = draw.standard_normal((window, dim))
+    if kind == "graded":
+        rows *= 10.0 ** draw.uniform(-20, 20, (window, 1))
+    elif kind == "alike":
+        rows = rows[:1] + rows * 10.0 ** draw.uniform(-8, 0)
+    elif kind == "repeated":
+        rows = rows[draw.integers(0, max(1, window // 3), window)]
+    elif kind == "right angles":
+        rows = np.eye(window, window + dim) * 10.0 ** draw.uniform(-30, 30)
+    elif kind == "zeros":
+        rows[draw.random(window) < 0.5] = 0
+    held = filled(rows)
+    values = held.singular_values()
+    assert values is not None
+    assert (np.diff(values) <= 0).all()
+    squares = np.linalg.eigvalsh(held.gram)[::-1]
+    hidden = 8 * window * np.finfo(np.float64).eps * max(0.0, squares[0])
+    np.testing.assert_allclose(values**2, squares, rtol=0, atol=hidden)
+
+
+def test_the_loops_are_compiled_where_no_copy_can_be_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    compiled = kernels._compiled
+    asked = []
+
+    def without_a_folder(*, cache: bool) -> kernels.Kernels:
+        asked.append(cache)
+        if cache:
+            raise RuntimeError("cannot cache function: no locator available")
+        return compiled(cache=True)  # what was compiled already, which takes no seconds
+
+    monkeypatch.setattr(kernels, "_compiled", without_a_folder)
+    loops = kernels.kernels.__wrapped__()
+    values = np.empty(2)
+    assert loops.singular_values(np.diag([4.0, 9.0]), np.empty((5, 2)), values)
+    assert (asked, values.tolist()) == ([True, False], [3.0, 2.0])
 
 
 @pytest.mark.parametrize("window", [5, 10, 32])
@@ -273,6 +321,12 @@ def test_vectors_of_another_length_are_refused() -> None:
     with pytest.raises(ValueError, match="holds vectors of 3 values; it was given one of 4"):
         window.push(torch.ones(4))
     assert window.vectors.shape == (2, 3)
+
+
+def test_complex_vectors_are_refused_and_not_halved() -> None:
+    for vector in (torch.ones(3, dtype=torch.complex64), np.ones(3, dtype=np.complex128)):
+        with pytest.raises(ValueError, match="takes real vectors"):
+            GramWindow(2).push(vector)
 
 
 @pytest.mark.parametrize("shape", [(), (0,), (2, 3)])

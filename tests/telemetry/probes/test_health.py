@@ -96,9 +96,18 @@ def test_padding_is_not_watched() -> None:
 
 def test_a_sample_of_padding_alone_is_not_taken_in() -> None:
     monitor = TrainingMonitor(2)
-    for _ in range(3):
-        status = monitor.analyse(torch.ones(1, 4, 3), torch.zeros(1, 4))
-    assert (status.state, len(monitor.probe.window)) == ("buffering", 0)
+    assert states(monitor, torch.ones(2, 3)) == ["buffering", "collapse"]
+    before = monitor.to_state()
+    status = monitor.analyse(torch.zeros(1, 4, 3), torch.zeros(1, 4))
+    assert (status.svd_ratio, status.is_collapsed) == (None, False)
+    assert status.reason == "the first sample has no token that is no padding"
+    assert all(torch.equal(one, before[name]) for name, one in monitor.to_state().items())
+
+
+def test_what_is_no_tensor_is_refused_and_not_taken_for_a_window_that_fills() -> None:
+    given: Any = (torch.ones(1, 4, 3), None)
+    with pytest.raises(TypeError, match=r"a tuple was given: .* the first in it"):
+        TrainingMonitor().analyse(given)
 
 
 def test_rank_4_is_refused() -> None:

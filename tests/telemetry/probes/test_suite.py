@@ -150,6 +150,18 @@ def test_a_nan_is_told_until_it_has_left_the_window_and_is_never_healthy() -> No
     assert suite.status.reason is None
 
 
+def test_a_step_that_can_not_be_read_does_not_hide_a_nan_in_the_window() -> None:
+    model, suite = given("svd_ratio", window=2)
+    model(torch.ones(1, 1, 3, 3))
+    suite.observe(0)
+    assert suite.values() == dict.fromkeys(suite.values())  # nothing is known, nor that all is well
+    model(torch.full((3,), math.nan))
+    suite.observe(1)
+    model(torch.ones(1, 1, 3, 3))
+    assert suite.observe(2).state == "nonfinite"
+    assert suite.values()["health/nonfinite"] == 1
+
+
 def test_without_a_window_a_nan_is_told_of_its_own_step_alone() -> None:
     model, suite = given("activation_energy")
     flags = []
@@ -242,6 +254,15 @@ def test_logits_given_as_a_plain_tensor_are_understood() -> None:
     suite.observe(0)
     expected = torch.distributions.Categorical(logits=logits[0, -1].detach()).entropy()
     assert suite.values()["health/entropy"] == pytest.approx(expected.item(), rel=1e-6)
+
+
+def test_a_layer_that_changes_nothing_has_a_delta_of_0_and_never_less() -> None:
+    model, suite = given("layer_delta")
+    draw = torch.Generator().manual_seed(0)
+    for step in range(30):
+        model(torch.randn(33, generator=draw))
+        suite.observe(step)
+        assert 0 <= (suite.values()["health/layer_delta"] or 0.0) < 1e-12
 
 
 def test_a_layer_that_changes_the_width_has_no_delta() -> None:
@@ -385,7 +406,7 @@ def embedded() -> Any:
 @pytest.mark.parametrize(
     ("made", "options"),
     [
-        (embedded, {"steps": 20}),
+        (embedded, {"steps": 6}),
         (with_dropout, {}),
         (with_checkpointing, {}),
         (with_dropout, {"autocast": True}),

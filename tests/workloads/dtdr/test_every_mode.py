@@ -9,11 +9,11 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from workloads.contract import CurveView, Estimate, StudyView
 from workloads.dtdr.summary import write_summary
 from workloads.dtdr.workload import Dtdr
 from workloads.evaluation import Measured
 from workloads.recording import run_recorded
+from workloads.views import CurveView, Estimate, StudyView
 
 pytestmark = pytest.mark.slow
 

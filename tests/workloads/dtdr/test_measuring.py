@@ -13,9 +13,9 @@ from workloads.dtdr.config import DtdrConfig
 from workloads.dtdr.generating import greedy
 from workloads.dtdr.measuring import Predictions, Reference, perplexity, predictions, text_nll
 from workloads.dtdr.skeleton import blank_model, weights_by_name
-from workloads.dtdr.texts import FileTokenizer, Prompts, load_prompts
+from workloads.dtdr.texts import Prompts, load_prompts
 from workloads.errors import InputError
-from workloads.models import load_model, load_tokenizer, resolve_model
+from workloads.models import FileTokenizer, load_model, load_tokenizer, resolve_model
 
 CONFIG = DtdrConfig(prompts=12, prompt_tokens=10, held_out_tokens=20)
 

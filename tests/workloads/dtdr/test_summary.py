@@ -14,9 +14,9 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from workloads.contract import CurveView, Estimate, StudyView, SummaryTable, TrialView
 from workloads.dtdr.summary import write_summary
 from workloads.dtdr.summary.coherence import Whole, agreement, word_for, writing_rows
+from workloads.views import CurveView, Estimate, StudyView, SummaryTable, TrialView
 
 FRACTIONS = (0.1, 0.5, 1.0)
 

@@ -9,11 +9,11 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from workloads.contract import StudyView, TrialView
 from workloads.latent_lora.diagnostics import FILE
 from workloads.latent_lora.report_section import report_section
 from workloads.latent_lora.summary import f1_of, sweep_summary
 from workloads.latent_lora.workload import LatentLora
+from workloads.views import StudyView, TrialView
 
 COLUMNS = (
     "arm role n mean ci_low ci_high delta delta_ci_low delta_ci_high label band rank alpha layers"

@@ -151,6 +151,22 @@ def test_offline_a_downloaded_revision_is_pinned(
     assert resolve_model("org/name").fingerprint == f"hub:org/name@{COMMIT}"
 
 
+def test_a_downloaded_model_is_described_without_asking_the_hub(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from huggingface_hub import constants
+
+    place = tmp_path / "models--org--name" / "snapshots" / COMMIT
+    place.parent.mkdir(parents=True)
+    shutil.copytree(folder, place)
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    assert describe(f"org/name@{COMMIT}").tensors == describe(str(folder)).tensors
+    (place / "model.safetensors").unlink()  # downloaded in part
+    with pytest.raises(InputError, match="cannot be described"):
+        describe(f"org/name@{COMMIT}")
+
+
 def test_two_different_revisions_are_refused() -> None:
     with pytest.raises(InputError, match="give one of them"):
         resolve_model(f"org/name@{COMMIT}", revision="main")

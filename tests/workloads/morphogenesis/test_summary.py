@@ -22,10 +22,10 @@ from telemetry.contracts import (
     PolicySnapshot,
     SlotSnapshot,
 )
-from workloads.contract import StudyView, TrialView
 from workloads.morphogenesis import plots
 from workloads.morphogenesis.history import history_of
 from workloads.morphogenesis.summary import Told, all_off_rows, scaling_rows, write_summary
+from workloads.views import StudyView, TrialView
 
 SLOTS = ["early", "late"]
 

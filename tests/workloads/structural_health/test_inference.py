@@ -54,7 +54,14 @@ FEW: dict[str, Any] = {"steps": 3, "chunk_tokens": 4, "prompts": 4}
 class TestStructuralHealthInference(WorkloadContract):
     workload = StructuralHealthInference
     config_a: ClassVar = {**FEW, "regime": "lock_in"}
-    config_b: ClassVar = {**FEW, "regime": "decoupled", "monitors": ["entropy"]}
+    config_b: ClassVar = {
+        **FEW,
+        "regime": "decoupled",
+        "steps": 5,
+        "monitors": ["entropy", "svd_ratio"],
+        "monitor_window": 3,
+        "checkpoint_steps": 2,
+    }
 
 
 # -- the state at a chunk's end --------------------------------------------------------------------
@@ -254,6 +261,35 @@ def test_monitors_watch_the_end_of_each_chunk_and_change_nothing(run: Run) -> No
     assert [values["health/svd_ratio"] is None for _, values in health] == [True, False, False]
 
 
+@pytest.mark.parametrize(
+    ("regime", "model_reads"), [("lock_in", 26), ("decoupled", 512), ("healthy", 512)]
+)
+def test_a_trial_that_was_stopped_goes_on_where_it_was(
+    tmp_path: Path, regime: str, model_reads: int
+) -> None:
+    """Among them one whose text is longer than the model reads, and one that draws."""
+    model = str(short_model(tmp_path, model_reads))
+    fields = {**FEW, "steps": 5, "regime": regime, "model": model, "checkpoint_steps": 0}
+    whole, first, rest = (tmp_path / name for name in ("whole", "first", "rest"))
+    for folder in (whole, first, rest):
+        folder.mkdir()
+    at_once = run_recorded(StructuralHealthInference(), fields, whole, seed=1)
+    stopped = run_recorded(StructuralHealthInference(), fields, first, seed=1, leave_after=2)
+    assert stopped.result is None
+    (saved,) = stopped.checkpoints
+    went_on = run_recorded(StructuralHealthInference(), fields, rest, seed=1, start=saved)
+    assert went_on.result == at_once.result
+    assert stopped.rows + went_on.rows == at_once.rows
+    kept = [read_chunks(next(of.glob("*/artifacts"))) for of in (whole, rest)]
+    assert kept[0] == kept[1]
+    assert len(kept[0]) == 5
+
+
+def test_how_often_a_trial_is_saved_is_no_reason_to_run_it_again() -> None:
+    workload = StructuralHealthInference()
+    assert workload.covers({"checkpoint_steps": 5}, {"checkpoint_steps": 1})
+
+
 def test_replicates_have_prompts_of_their_own() -> None:
     tokenizer = load_tokenizer("embedded:llama")
     config = InferenceConfig(prompts=8)
@@ -367,7 +403,7 @@ def test_chunks_are_kept_to_the_last_digit(tmp_path: Path) -> None:
     rows = [
         ChunkRow("D", 1, 1 / 3, None, 'say "a,\nb"'),
         ChunkRow("D", 2, 0.1, 2 / 3, "é", repeats=False, same_token=True),
-        ChunkRow("D", 3, 0.1, 1.0, "é", repeats=True, same_token=False),
+        ChunkRow("D", 3, 0.1, 1.0, "a\r\nb\rc\x00", repeats=True, same_token=False),
     ]
     write_chunks(rows, tmp_path)
     assert read_chunks(tmp_path) == rows
@@ -413,9 +449,11 @@ def test_a_log_becomes_a_picture_or_a_page(
     assert "https://cdn" not in page.split("<body>")[0]
     assert "Plotly.newPlot" in page
     assert "a | b &lt;i&gt;" in page.encode().decode("unicode_escape", errors="ignore")
-    with pytest.raises(SystemExit) as left:
-        plot_phase.main(["--log", str(log), "--out", str(tmp_path / "phase.gif")])
-    assert left.value.code == 2
+    for out in ("phase.gif", "nowhere/phase.png", "nowhere/phase.html"):
+        with pytest.raises(SystemExit) as left:
+            plot_phase.main(["--log", str(log), "--out", str(tmp_path / out)])
+        assert left.value.code == 2
+        assert out in capsys.readouterr().err
 
 
 def test_a_real_model_writes_in_every_regime(shared_data: Path, run: Run) -> None:

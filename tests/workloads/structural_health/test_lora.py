@@ -13,7 +13,6 @@ import pytest
 import torch
 
 from tests.conftest import SHARED_DATA
-from workloads.contract import StudyView, TrialView
 from workloads.errors import InputError
 from workloads.models import load_model, load_tokenizer, resolve_model
 from workloads.recording import Recorded, run_recorded
@@ -26,6 +25,7 @@ from workloads.structural_health.lora.summary import arms_table
 from workloads.structural_health.lora_config import LoraHealthConfig
 from workloads.structural_health.lora_workload import StructuralHealthLora
 from workloads.testing import WorkloadContract
+from workloads.views import StudyView, TrialView
 
 CPU = torch.device("cpu")
 STORIES = SHARED_DATA / "stories260K-hf"
@@ -52,6 +52,12 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def trained(folder: Path) -> Recorded:
     """The study's arm `lora`."""
     return run(folder)
+
+
+@pytest.fixture(scope="module")
+def frozen(folder: Path) -> Recorded:
+    """The study's arm `frozen`."""
+    return run(folder, train=False)
 
 
 @pytest.fixture(scope="module")
@@ -125,7 +131,7 @@ def test_nothing_is_measured_before_the_window_is_full(trained: Recorded) -> Non
 
 
 def test_the_ratio_is_that_of_the_last_tokens_of_the_batches_first_sentences(
-    folder: Path, sentences: Sentences
+    frozen: Recorded, sentences: Sentences
 ) -> None:
     """Of the frozen model, read again one sentence at a time, so without any padding."""
     model = load_model("embedded:qwen2")
@@ -138,7 +144,7 @@ def test_the_ratio_is_that_of_the_last_tokens_of_the_batches_first_sentences(
     for last in range(5, len(kept) + 1):
         values = torch.linalg.svdvals(torch.stack(kept[last - 5 : last]).double())
         expected.append(float(values[0] / values.sum()))
-    measured = columns(run(folder, train=False))["sv_ratio"]
+    measured = columns(frozen)["sv_ratio"]
     assert measured[4:] == pytest.approx(expected, rel=1e-4)
 
 
@@ -168,41 +174,39 @@ def test_final_metrics_are_those_of_the_series(trained: Recorded) -> None:
     assert 0 < (metrics["pad_share"] or 0) < 1
 
 
-def test_training_lowers_the_loss(folder: Path) -> None:
-    """At a rate that 13 steps can show, against the frozen model on the same batches."""
-    frozen = columns(run(folder, train=False))["loss"]
-    tuned = columns(run(folder, learning_rate=5e-3, dropout=0.0))["loss"]
-    assert tuned[0] == pytest.approx(frozen[0], rel=1e-5)  # LoRA begins as nothing
-    assert sum(tuned[1:]) < sum(frozen[1:]) - 1
+def test_training_lowers_the_loss(folder: Path, frozen: Recorded) -> None:
+    """At a rate that a few steps can show, against the frozen model on the same batches."""
+    as_it_was = columns(frozen)["loss"]
+    tuned = columns(run(folder, learning_rate=5e-3, dropout=0.0, max_steps=7))["loss"]
+    assert tuned[0] == pytest.approx(as_it_was[0], rel=1e-5)  # LoRA begins as nothing
+    assert sum(tuned[1:]) < sum(as_it_was[1:7]) - 1
 
 
 def test_watching_more_changes_no_number(folder: Path, trained: Recorded) -> None:
-    more = run(folder, monitors=["entropy", "layer_delta"], telemetry="research")
-    assert columns(more) == columns(trained)
+    more = run(folder, monitors=["entropy", "layer_delta"], telemetry="research", max_steps=6)
+    assert columns(more) == {name: column[:6] for name, column in columns(trained).items()}
     _, row = more.rows[0]
     assert (row["health/entropy"] or 0) > 0
     assert row["health/layer_delta"] is not None
 
 
 def test_one_sentence_watched_again_and_again_looks_collapsed(folder: Path) -> None:
-    one = run(folder, watch="sentence")
+    one = run(folder, watch="sentence", max_steps=6)
     assert min(columns(one)["sv_ratio"][4:]) > 0.8
     assert one.result is not None
-    assert one.result.metrics["collapsed_steps"] == 9
-    assert "above 0.8 at 9 of 9 steps" in one.result.notes[0]
+    assert one.result.metrics["collapsed_steps"] == 2
+    assert "above 0.8 at 2 of 2 steps" in one.result.notes[0]
 
 
 def test_another_layer_can_be_watched(folder: Path, trained: Recorded) -> None:
-    first = columns(run(folder, layer="model.layers.0"))
-    assert first["loss"] == columns(trained)["loss"]
-    assert first["sv_ratio"] != columns(trained)["sv_ratio"]
+    first, last = columns(run(folder, layer="model.layers.0", max_steps=5)), columns(trained)
+    assert first["loss"] == last["loss"][:5]
+    assert first["sv_ratio"][4] != last["sv_ratio"][4]
 
 
-def test_padding_that_is_read_changes_what_is_seen(folder: Path) -> None:
-    read, masked = (
-        columns(run(folder, train=False, pads=pads))["sv_ratio"][4:] for pads in ("read", "masked")
-    )
-    assert read != masked
+def test_padding_that_is_read_changes_what_is_seen(folder: Path, frozen: Recorded) -> None:
+    read = columns(run(folder, train=False, pads="read", max_steps=5))["sv_ratio"]
+    assert read[4] != columns(frozen)["sv_ratio"][4]
 
 
 def test_a_hidden_state_that_is_not_finite_is_told_and_never_healthy(
@@ -215,11 +219,11 @@ def test_a_hidden_state_that_is_not_finite_is_told_and_never_healthy(
     tensors = load_file(broken / "model.safetensors")
     tensors["model.layers.4.mlp.down_proj.weight"][0, 0] = math.nan
     save_file(tensors, broken / "model.safetensors", metadata={"format": "pt"})
-    trial = run(folder, model=str(broken), train=False)
+    trial = run(folder, model=str(broken), train=False, max_steps=6)
     assert trial.result is not None
     assert trial.result.metrics["mean_ratio"] is None
     assert trial.result.metrics["final_loss"] is None
-    assert trial.result.metrics["nonfinite_steps"] == 13
+    assert trial.result.metrics["nonfinite_steps"] == 6
     assert all(math.isnan(ratio) for ratio in columns(trial)["sv_ratio"])
     assert trial.rows[-1][1]["health/nonfinite"] == 1
     assert math.isnan(trial.rows[-1][1]["health/svd_ratio"] or 0)
@@ -227,9 +231,39 @@ def test_a_hidden_state_that_is_not_finite_is_told_and_never_healthy(
 
 @pytest.mark.skipif(not STORIES.is_dir(), reason="no ../shared/data/stories260K-hf")
 def test_it_runs_on_a_small_real_llama(folder: Path) -> None:
-    series = columns(run(folder, model=str(STORIES)))
+    series = columns(run(folder, model=str(STORIES), max_steps=6))
     assert all(0.2 <= ratio <= 1 for ratio in series["sv_ratio"][4:])
     assert all(math.isfinite(loss) for loss in series["loss"])
+
+
+def test_a_qwen2_as_the_hub_has_it_is_tuned_and_watched(folder: Path, tmp_path: Path) -> None:
+    """Weights of bfloat16 in several files, the family's own tokenizer, padded with its end."""
+    from tokenizers.pre_tokenizers import ByteLevel
+    from transformers import Qwen2Config, Qwen2ForCausalLM, Qwen2Tokenizer
+
+    signs = sorted(ByteLevel.alphabet())
+    tokenizer = Qwen2Tokenizer(vocab={sign: i for i, sign in enumerate(signs)}, merges=[])
+    tokenizer.save_pretrained(tmp_path)
+    shape = Qwen2Config(
+        vocab_size=len(tokenizer) + 7,  # padded, as the hub's are
+        hidden_size=32,
+        intermediate_size=64,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        tie_word_embeddings=True,
+    )
+    model = Qwen2ForCausalLM(shape).to(torch.bfloat16)
+    model.save_pretrained(tmp_path, max_shard_size="30KB")
+    assert len(list(tmp_path.glob("*.safetensors"))) > 1
+    assert load_tokenizer(str(tmp_path)).pad_token == "<|endoftext|>"
+    fields = {"model": str(tmp_path), "max_steps": 6}
+    StructuralHealthLora().check(LoraHealthConfig(**fields))
+    trial = run(folder, **fields)
+    assert all(0.2 <= ratio <= 1 for ratio in columns(trial)["sv_ratio"][4:])
+    assert trial.result is not None
+    # Rank 8 on queries (32 to 32) and values (32 to 16) of two layers.
+    assert trial.result.metrics["lora_parameters"] == 2 * 8 * ((32 + 32) + (32 + 16))
 
 
 # -- series ---------------------------------------------------------------------------------------
@@ -299,16 +333,22 @@ def test_the_demo_prints_a_line_per_step_and_waits_while_the_window_fills(
     assert [row[4] for row in rows] == ["BUFFERING"] * 4 + [
         "COLLAPSE" if float(row[2]) > 0.8 else "HEALTHY" for row in rows[4:]
     ]
+    demo_hf_lora_telemetry.main(["--json", "--seed", "3"])  # says the same again
+    told = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [f"{row['loss']:.4f}" for row in told] == [row[1] for row in rows]
+    assert [row["svd_ratio"] for row in told[:4]] == [None] * 4
+    assert [f"{row['svd_ratio']:.3f}" for row in told[4:]] == [row[2] for row in rows[4:]]
 
 
-def test_the_demo_repeats_itself_as_json(capsys: pytest.CaptureFixture[str]) -> None:
-    told = []
-    for _ in range(2):
-        demo_hf_lora_telemetry.main(["--json", "--seed", "1"])
-        told.append([json.loads(line) for line in capsys.readouterr().out.splitlines()])
-    assert told[0] == told[1]
-    assert told[0][0]["svd_ratio"] is None
-    assert told[0][-1]["implied_cosine"] is not None
+def test_the_demo_refuses_a_model_that_is_not_there_in_a_line(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with pytest.raises(SystemExit) as left:
+        demo_hf_lora_telemetry.main(["--model", "embedded:qwen"])
+    assert left.value.code == 2
+    said = capsys.readouterr()
+    assert "did you mean qwen2" in said.err
+    assert not said.out
 
 
 # -- the summary ----------------------------------------------------------------------------------

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from itertools import combinations
 from typing import Any
 
-from workloads.contract import CurveView, SummaryTable
 from workloads.dtdr.summary.naming import number
 from workloads.dtdr.summary.samples import texts_in
+from workloads.views import CurveView, SummaryTable
 
 MOST_VALUES = 6
 """Values in the report's table; all are in writing.csv."""

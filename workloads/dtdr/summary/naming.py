@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from workloads.contract import CurveView
+from workloads.views import CurveView
 
 LABELS = {
     "fraction": "fraction that is kept",

@@ -7,7 +7,6 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from workloads.contract import CurveView, Estimate, StudyView
 from workloads.dtdr.summary.naming import (
     LABELS,
     METRICS,
@@ -17,6 +16,7 @@ from workloads.dtdr.summary.naming import (
     paths_of,
     wide,
 )
+from workloads.views import CurveView, Estimate, StudyView
 
 COLOURS = (
     "#1f77b4", "#ff7f0e", "#2ca02c", "#d62728", "#9467bd",

@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from workloads.contract import CurveView, Estimate
 from workloads.dtdr.summary.naming import LABELS, METRICS, label_of, wide
+from workloads.views import CurveView, Estimate
 
 DPI = 150
 COLUMNS = 3

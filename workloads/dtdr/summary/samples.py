@@ -8,8 +8,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from workloads.contract import CurveView, SummaryTable
 from workloads.dtdr.summary.naming import arms_of, by_along, paths_of
+from workloads.views import CurveView, SummaryTable
 
 SHOWN_CHARACTERS = 80
 """Of each text in a table; whole texts are in text_samples.csv."""

@@ -7,8 +7,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from workloads.contract import CurveView, SummaryTable, TrialView
 from workloads.dtdr.summary.naming import FIRST, number
+from workloads.views import CurveView, SummaryTable, TrialView
 
 _CODEC = (
     ("transform", "transform"),

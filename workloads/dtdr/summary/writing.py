@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from workloads.contract import StudyView, SummaryTable
 from workloads.dtdr.summary.coherence import writing_rows, writing_table
 from workloads.dtdr.summary.naming import by_along, stem
 from workloads.dtdr.summary.samples import (
@@ -16,6 +15,7 @@ from workloads.dtdr.summary.samples import (
     side_by_side,
 )
 from workloads.dtdr.summary.tables import codec_rows, codec_table, curve_rows, write_csv
+from workloads.views import StudyView, SummaryTable
 
 
 def write_summary(study: StudyView, folder: Path) -> Iterator[Path | SummaryTable]:

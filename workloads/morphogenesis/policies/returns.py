@@ -15,8 +15,8 @@ from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
 
-from workloads.contract import TrialView
 from workloads.morphogenesis.policies.making import CURVE
+from workloads.views import TrialView
 
 CONFIDENCE = 0.95
 NOT_MEASURED = "n/a"

@@ -18,6 +18,7 @@ from dataclasses import asdict, dataclass
 import torch
 
 from telemetry.probes import MonitorSuite
+from workloads.errors import InputError
 from workloads.models import load_tokenizer
 from workloads.structural_health.lora.adapting import load_adapted
 from workloads.structural_health.lora.batches import Sentences
@@ -56,17 +57,24 @@ def watched_run(model_name: str, seed: int) -> Iterator[Row]:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Prints the run, a line per step."""
+    """Prints the run, a line per step; for a model that cannot be used a word, and status 2."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--model", default="embedded:qwen2")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--json", action="store_true", help="one JSON object per step")
     options = parser.parse_args(arguments)
     torch.set_num_threads(1)  # other numbers of threads add in another order
-    if not options.json:
-        print(f"{'Step':>4}  {'Loss':>8}  {'SVD Ratio':>9}  {'Cosine':>6}  Infra Status")
-    for row in watched_run(options.model, options.seed):
-        if options.json:
+    try:
+        _print_run(options.model, options.seed, options.json)
+    except InputError as error:
+        parser.exit(2, f"{error}\n")
+
+
+def _print_run(model: str, seed: int, as_json: bool) -> None:
+    for row in watched_run(model, seed):
+        if row.step == 1 and not as_json:
+            print(f"{'Step':>4}  {'Loss':>8}  {'SVD Ratio':>9}  {'Cosine':>6}  Infra Status")
+        if as_json:
             finite = row.loss if math.isfinite(row.loss) else None
             print(json.dumps({**asdict(row), "loss": finite}), flush=True)
             continue

@@ -23,16 +23,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--log", type=Path, required=True, help="a log of chunks")
     parser.add_argument("--out", type=Path, required=True, help="the picture: .png or .html")
     given = parser.parse_args(arguments)
+    if given.out.suffix not in (".html", ".png"):
+        parser.exit(2, f"--out is {given.out}; valid: a name that ends in .png or .html\n")
     try:
         points = _points(given.log)
-    except (InputError, OSError) as error:
+        if given.out.suffix == ".html":
+            write_page(points, given.out, f"Phase plot of {given.log.name}")
+        else:
+            draw_phase(points, given.out)
+    except InputError as error:
         parser.exit(2, f"{given.log}: {error}\n")
-    if given.out.suffix == ".html":
-        write_page(points, given.out, f"Phase plot of {given.log.name}")
-    elif given.out.suffix == ".png":
-        draw_phase(points, given.out)
-    else:
-        parser.exit(2, f"--out is {given.out}; valid: a name that ends in .png or .html\n")
+    except (OSError, UnicodeDecodeError) as error:
+        parser.exit(2, f"{error}\n")
     without = sum(point.row.kappa is None for point in points)
     print(f"{given.out}: {len(points)} chunks, {without} of them without a consistency")
     return 0

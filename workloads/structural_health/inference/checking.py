@@ -10,7 +10,7 @@ from typing import Any, Final
 from workloads.datasets import check_task
 from workloads.datasets.sources import resolve_data
 from workloads.errors import InputError
-from workloads.models import ModelRef, check_tokenizer, describe
+from workloads.models import FileTokenizer, ModelRef, check_tokenizer, describe
 from workloads.monitors import check_window
 from workloads.structural_health.inference_config import InferenceConfig
 
@@ -60,7 +60,6 @@ def _check_texts(config: InferenceConfig, ref: ModelRef) -> None:
 
 @cache  # all trials of a study ask the same, and texts of one's own take a second to cut
 def _check_prompts(tokenizer: Path, data: str, prompt_tokens: int) -> None:
-    from workloads.dtdr.texts import FileTokenizer
     from workloads.structural_health.inference.prompts import EACH, load_prompts
 
     few = InferenceConfig(data=data, prompt_tokens=prompt_tokens, prompts=EACH)

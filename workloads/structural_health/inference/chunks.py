@@ -68,15 +68,18 @@ def read_log(lines: Iterable[str]) -> list[ChunkRow]:
 
 
 def write_chunks(rows: Sequence[ChunkRow], folder: Path) -> None:
-    """Writes the log, and a CSV with every digit, into `folder`."""
+    """Writes the log, and a CSV with every digit, into `folder`.
+
+    Text is quoted throughout: a carriage return in it would else end its row.
+    """
     (folder / LOG_NAME).write_text("\n".join(log_lines(rows)) + "\n", encoding="utf-8")
     with (folder / CSV_NAME).open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file, lineterminator="\n")
+        writer = csv.writer(file, lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC)
         writer.writerow(["tag", "step", "entropy", "kappa", "repeats", "same_token", "text"])
         for row in rows:
-            kappa = "" if row.kappa is None else repr(row.kappa)
+            kappa = "" if row.kappa is None else row.kappa
             same = ["" if one is None else int(one) for one in (row.repeats, row.same_token)]
-            writer.writerow([row.tag, row.step, repr(row.entropy), kappa, *same, row.text])
+            writer.writerow([row.tag, row.step, row.entropy, kappa, *same, row.text])
 
 
 def read_chunks(folder: Path) -> list[ChunkRow]:

@@ -22,4 +22,4 @@ def consistency(hidden: Tensor, before: Tensor) -> float | None:
     norms = torch.linalg.vector_norm(one) * torch.linalg.vector_norm(other)
     if float(norms) == 0.0:
         return None
-    return min(1.0, max(-1.0, float(one @ other / norms)))
+    return float((one @ other / norms).clamp(-1.0, 1.0))

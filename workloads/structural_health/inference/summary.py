@@ -7,10 +7,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from statistics import fmean, median
 
-from workloads.contract import StudyView, SummaryTable
 from workloads.structural_health.inference.chunks import read_chunks
 from workloads.structural_health.inference.metrics import ZONE
 from workloads.structural_health.inference.phase import Point, by_group
+from workloads.views import StudyView, SummaryTable
 
 _NONE = "n/a"
 
@@ -83,7 +83,7 @@ def _shown(figure: Callable[[Sequence[float]], float], of: Sequence[float]) -> s
 
 def _write_points(points: Sequence[Point], path: Path) -> Path:
     with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file, lineterminator="\n")
+        writer = csv.writer(file, lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC)
         writer.writerow(
             ["arm", "seed", "step", "kappa", "entropy", "repeats", "same_token", "text"]
         )

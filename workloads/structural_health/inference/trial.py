@@ -2,40 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from statistics import fmean, median
 from typing import Any, Final
 
 from workloads.contract import Result, Scores, TrialContext
+from workloads.errors import InputError
 from workloads.models import load_model, load_tokenizer, resolve_model
-from workloads.structural_health.inference.checking import context_limit
 from workloads.structural_health.inference.chunks import ChunkRow, write_chunks
-from workloads.structural_health.inference.generating import (
-    Choose,
-    Chunk,
-    end_tokens,
-    greedy,
-    sampling,
-    write_chunk,
-)
 from workloads.structural_health.inference.metrics import ZONE
 from workloads.structural_health.inference.prompts import load_prompts
 from workloads.structural_health.inference.regimes import REGIMES
-from workloads.structural_health.inference.state import consistency, entropy
+from workloads.structural_health.inference.writing import Writing
 from workloads.structural_health.inference_config import InferenceConfig
 from workloads.training.acceleration import accelerated
-from workloads.training.monitoring import monitored
+from workloads.training.monitoring import Monitoring, monitored
 from workloads.training.process import deterministic_process
-from workloads.training.streams import generator
 
 _DTYPES: Final = {"fp32": "float32", "bf16": "bfloat16"}
 
 
 def run_trial(config: InferenceConfig, context: TrialContext) -> Result:
-    """Writes and measures all chunks of a resolved configuration.
+    """Writes and measures all chunks of a resolved configuration, from the newest checkpoint on.
 
     Raises `DivergedError` when logits are not finite.
     """
+    if context.ranks > 1:
+        raise InputError(
+            f"structural_health_inference is measured by one process, not {context.ranks}; "
+            "ask for one rank"
+        )
     with deterministic_process(config.threads), accelerated("fp32") as accelerator:
         ref = resolve_model(config.model)
         tokenizer = load_tokenizer(ref)
@@ -49,72 +45,37 @@ def run_trial(config: InferenceConfig, context: TrialContext) -> Result:
                 "prompts": [tokenizer.decode(ids) for ids in prompts[: _prompts(config)]],
             }
         )
-        writing = _Writing(config, model, tokenizer, prompts, context.seed)
-        rows = []
+        writing = Writing(config, model, tokenizer, prompts, context.seed)
         with monitored(config, context, model) as monitoring:
-            for row in writing.rows():
-                context.emitter.metrics(
-                    {"chunk/entropy": row.entropy, "chunk/kappa": row.kappa}, step=row.step
-                )
-                monitoring.step(row.step, emit=True)
-                rows.append(row)
-    if context.rank == 0:
-        write_chunks(rows, context.artifacts)
-    return _result(rows, writing.cut)
+            _write_all(config, context, writing, monitoring)
+    write_chunks(writing.rows, context.artifacts)
+    return _result(writing.rows, writing.cut)
+
+
+def _write_all(
+    config: InferenceConfig, context: TrialContext, writing: Writing, monitoring: Monitoring
+) -> None:
+    assert config.steps is not None
+    saved = context.checkpoints.latest()
+    if saved is not None:
+        writing.load(saved.path)
+        monitoring.load(saved.path)
+    while len(writing.rows) < config.steps:
+        row = writing.write()
+        context.emitter.metrics(
+            {"chunk/entropy": row.entropy, "chunk/kappa": row.kappa}, step=row.step
+        )
+        monitoring.step(row.step, emit=True)
+        every = config.checkpoint_steps
+        due = bool(every) and row.step % every == 0 and row.step < config.steps
+        if context.checkpoints.wanted() or due:
+            with context.checkpoints.saving(row.step) as folder:
+                writing.save(folder)
+                monitoring.save(folder)
 
 
 def _prompts(config: InferenceConfig) -> int:
     return REGIMES[config.regime].prompts
-
-
-class _Writing:
-    """A model that writes; `cut` counts the chunks before which old tokens were dropped."""
-
-    def __init__(
-        self,
-        config: InferenceConfig,
-        model: Any,
-        tokenizer: Any,
-        prompts: Sequence[Sequence[int]],
-        seed: int,
-    ) -> None:
-        self._config, self._model, self._tokenizer = config, model, tokenizer
-        self._regime = REGIMES[config.regime]
-        self._prompts = [list(ids) for ids in prompts[: self._regime.prompts]]
-        self._choose: Choose = greedy
-        if self._regime.sampled:
-            drawn = generator(seed, "sampling")
-            self._choose = sampling(drawn, config.temperature, config.top_p)
-        self._ends = end_tokens(model)
-        self.cut = 0
-
-    def rows(self) -> Iterator[ChunkRow]:
-        """The chunks, as they are written."""
-        config, regime = self._config, self._regime
-        assert config.steps is not None
-        assert config.chunk_tokens is not None
-        limit = context_limit(self._model.config.to_dict())
-        read = list(self._prompts[0])
-        before: Chunk | None = None
-        for step in range(1, config.steps + 1):
-            if not regime.appends:
-                read = list(self._prompts[(step - 1) % len(self._prompts)])
-            if limit is not None and len(read) + config.chunk_tokens > limit:
-                read = read[len(read) + config.chunk_tokens - limit :]
-                self.cut += 1
-            chunk = write_chunk(self._model, read, config.chunk_tokens, self._choose, self._ends)
-            kappa = None if before is None else consistency(chunk.hidden, before.hidden)
-            yield ChunkRow(
-                regime.tag,
-                step,
-                entropy(chunk.logits),
-                kappa,
-                self._tokenizer.decode(chunk.ids, skip_special_tokens=True),
-                repeats=None if before is None else chunk.ids == before.ids,
-                same_token=None if before is None else chunk.last_read == before.last_read,
-            )
-            before = chunk if regime.compares else None
-            read += chunk.ids
 
 
 def _result(rows: Sequence[ChunkRow], cut: int) -> Result:

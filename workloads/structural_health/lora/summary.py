@@ -8,9 +8,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from statistics import fmean, stdev
 
-from workloads.contract import StudyView, SummaryTable, TrialView
 from workloads.structural_health.lora.series import SERIES, Series
 from workloads.structural_health.lora_config import LORA_SETTINGS
+from workloads.views import StudyView, SummaryTable, TrialView
 
 _NOT_MEASURED = "n/a"
 Arms = Mapping[str, Mapping[int, Series]]

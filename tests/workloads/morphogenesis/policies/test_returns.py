@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from workloads.contract import TrialView
 from workloads.morphogenesis.policies.making import CURVE
 from workloads.morphogenesis.policies.returns import (
     Interval,
@@ -17,6 +16,7 @@ from workloads.morphogenesis.policies.returns import (
     return_rows,
     write_returns,
 )
+from workloads.views import TrialView
 
 
 def trial(folder: Path, arm: str, seed: int, returns: list[list[float]] | None) -> TrialView:

@@ -1,4 +1,4 @@
-"""Threads as the demonstration sets them, and put back after each test."""
+"""Threads as trials and the demonstration set them, and put back after each test."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ import pytest
 import torch
 
 
-@pytest.fixture
+@pytest.fixture(autouse=True)
 def one_thread() -> Iterator[None]:
-    """One thread per operation, as the figures were made."""
+    """One thread per operation, as the figures were made: small ones are slower with several."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     yield

@@ -44,6 +44,10 @@ def test_settings_that_a_fault_does_not_read_name_no_other_trial() -> None:
     [
         ({"width": 30, "heads": 4}, "multiple of heads"),
         ({"monitor_window": 62}, "2 to 61"),
+        (
+            {"monitor_window": 4, "collapse_threshold": 0.2},
+            "no ratio is below 0.25; give a threshold",
+        ),
         ({"fault": "true_collapse", "onset": 61}, "steps 0 to 60"),
         ({"monitor_layer": "head"}, "leave monitor_layer out"),
     ],

@@ -18,7 +18,7 @@ def rows_of(mode: Fault) -> dict[int, Row]:
 
 
 @pytest.mark.slow
-def test_the_three_modes_come_to_the_sources_figures(one_thread: None) -> None:
+def test_the_three_modes_come_to_the_sources_figures() -> None:
     healthy, drawn, exploding = map(
         rows_of, ("healthy", "representation_collapse", "numeric_explosion")
     )

@@ -92,18 +92,16 @@ def test_nothing_has_a_ratio_before_the_window_is_full(tmp_path: Path) -> None:
 
 
 def test_an_explosion_to_nan_ends_as_a_result_that_says_so(tmp_path: Path) -> None:
-    recorded = run_recorded(
-        StructuralHealth(),
-        {
-            **SMALL,
-            "fault": "numeric_explosion",
-            "onset": 4,
-            "exploding_learning_rate": 1e38,
-            "steps": 16,
-            "monitor_window": 4,
-        },
-        tmp_path,
-    )
+    fields = {
+        **SMALL,
+        "fault": "numeric_explosion",
+        "onset": 4,
+        "exploding_learning_rate": 1e38,
+        "steps": 16,
+        "monitor_window": 4,
+        "checkpoint_steps": 9,
+    }
+    recorded = run_recorded(StructuralHealth(), fields, tmp_path)
     assert recorded.result is not None
     assert recorded.result.metrics["final_loss"] is None
     assert recorded.result.metrics["nonfinite_step"] == 5
@@ -117,6 +115,9 @@ def test_an_explosion_to_nan_ends_as_a_result_that_says_so(tmp_path: Path) -> No
     assert rows[0]["health/nonfinite"] == 0.0
     assert rows[15]["health/nonfinite"] == 1.0
     assert rows[15]["health/collapsed"] is None
+    resumed = run_recorded(StructuralHealth(), fields, tmp_path, start=recorded.checkpoints[0])
+    assert resumed.result is not None
+    assert repr(resumed.result.scores) == repr(recorded.result.scores)  # NaN is not equal to itself
 
 
 def test_a_ratio_above_the_threshold_is_dated(tmp_path: Path) -> None:
