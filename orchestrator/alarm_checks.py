@@ -3,7 +3,8 @@ plan says of them."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from orchestrator.arms import arms_of
@@ -22,11 +23,16 @@ WHY_NOT = {
 }
 
 
-def check_statements(file: StudyFile, final_metrics: Collection[str]) -> None:
+def check_statements(
+    file: StudyFile,
+    final_metrics: Collection[str],
+    columns: Mapping[str, Sequence[str]] = MappingProxyType({}),
+) -> None:
     """Refuses alarms and claims that name what is not there. Raises `UsageError`.
 
     Args:
         final_metrics: names of metrics that trials end with.
+        columns: of their scores, by split; empty where the workload does not declare them.
     """
     given = [name for name in ("alarms", "claims") if getattr(file, name)]
     if not given:
@@ -41,8 +47,24 @@ def check_statements(file: StudyFile, final_metrics: Collection[str]) -> None:
     for name, claim in file.claims.items():
         if claim.arm not in arms:
             raise UsageError(unknown(f"arm in claims.{name}", claim.arm, arms))
+        _check_column(f"claims.{name}", claim.split, claim.column, columns)
     if file.alarms is not None:
+        for name, signal in file.alarms.signals.items():
+            _check_column(
+                f"alarms.signals.{name}", file.alarms.split, signal.column, columns, "alarms"
+            )
         _check_alarms(file.alarms, arms, final_metrics)
+
+
+def _check_column(
+    where: str, split: str, column: str, columns: Mapping[str, Sequence[str]], splits: str = ""
+) -> None:
+    if not columns:
+        return
+    if split not in columns:
+        raise UsageError(unknown(f"split in {splits or where}", split, columns))
+    if column not in columns[split]:
+        raise UsageError(unknown(f"column in {where}", column, columns[split]))
 
 
 def _check_alarms(rule: AlarmRule, arms: Sequence[str], metrics: Collection[str]) -> None:
@@ -67,9 +89,11 @@ def _check_alarms(rule: AlarmRule, arms: Sequence[str], metrics: Collection[str]
 
 
 def check_healthy_runs(rule: AlarmRule | None, trials: Sequence[Trial]) -> None:
-    """Refuses runs that would both make a threshold and check it. Raises `UsageError`."""
+    """Refuses healthy arms that are not alike, and runs that would both make a threshold and check
+    it. Raises `UsageError`."""
     if rule is None:
         return
+    _check_alike(rule, trials)
     made, checked = (
         {trial.identity: trial.seed for trial in trials if trial.arm == arm}
         for arm in (rule.calibration, rule.unseen)
@@ -84,6 +108,21 @@ def check_healthy_runs(rule: AlarmRule | None, trials: Sequence[Trial]) -> None:
         )
 
 
+def _check_alike(rule: AlarmRule, trials: Sequence[Trial]) -> None:
+    one, other = (
+        next((trial.document["config"] for trial in trials if trial.arm == arm), None)
+        for arm in (rule.calibration, rule.unseen)
+    )
+    if one is None or other is None or one == other:
+        return
+    unlike = [key for key in {**one, **other} if one.get(key) != other.get(key)]
+    raise UsageError(
+        f"alarms: the arms {rule.calibration} and {rule.unseen} differ in {', '.join(unlike)}: "
+        "thresholds are made and checked on healthy runs of one configuration, which differ in "
+        "nothing but their seeds. Give both the same overrides."
+    )
+
+
 def statement_notes(file: StudyFile, trials: Sequence[Trial]) -> Iterator[str]:
     """What a plan and a run say before they begin: runs that are too few for an answer."""
     runs: dict[str, int] = {}
@@ -91,6 +130,7 @@ def statement_notes(file: StudyFile, trials: Sequence[Trial]) -> Iterator[str]:
         runs[trial.arm] = runs.get(trial.arm, 0) + 1
     if file.alarms is not None:
         yield from _alarm_notes(file.alarms, runs)
+        yield from _shared_seeds(file.alarms, trials)
     if file.claims:
         yield from _claim_notes(file, runs)
 
@@ -119,8 +159,37 @@ def _alarm_notes(rule: AlarmRule, runs: dict[str, int]) -> Iterator[str]:
     ]
     if short:
         yield (
-            f"alarms: too few healthy runs to calibrate ({', '.join(short)}): every arm will be "
-            'called "not calibrated"'
+            f"alarms: too few healthy runs to calibrate ({', '.join(short)}): every arm that is "
+            'not synthetic will be called "not calibrated"'
+        )
+    elif why := _unreachable(rule, runs.get(rule.unseen, 0)):
+        yield why
+
+
+def _unreachable(rule: AlarmRule, unseen: int) -> str:
+    """Why the check could not even be passed without one false alarm; empty where it could."""
+    least = 1 - (1 - rule.confidence) ** (1 / unseen) if unseen else 1.0
+    if least <= rule.allowed:
+        return ""
+    return (
+        f"alarms: {counted(unseen, 'unseen run')} cannot show a rate of at most {rule.allowed:g}: "
+        f"without one false alarm its upper bound is {least:.2g}. Give {rule.unseen} more seeds, "
+        "or allow more"
+    )
+
+
+def _shared_seeds(rule: AlarmRule, trials: Sequence[Trial]) -> Iterator[str]:
+    """Arms with a fault that share seeds with the runs that make thresholds."""
+    made = {trial.seed for trial in trials if trial.arm == rule.calibration}
+    shared: dict[str, int] = {}
+    for trial in trials:
+        if trial.arm not in (rule.calibration, rule.unseen) and trial.seed in made:
+            shared[trial.arm] = shared.get(trial.arm, 0) + 1
+    if shared:
+        counts = ", ".join(f"{arm} {count}" for arm, count in shared.items())
+        yield (
+            f"alarms: arms share seeds with {rule.calibration} ({counts}), so that their runs are "
+            "not independent of its thresholds: fresh seeds are better"
         )
 
 

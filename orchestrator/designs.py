@@ -37,6 +37,13 @@ class ArmFile(Part):
     """Replicates of this arm alone; a control that needs no training has one. `0-98` is a range."""
     about: str = ""
 
+    @field_validator("seeds")
+    @classmethod
+    def _seeds_are_some(cls, seeds: list[int] | None) -> list[int] | None:
+        if seeds == []:
+            raise ValueError("is empty, so that the arm has no run: list some, or leave it out")
+        return seeds
+
 
 def unique_names(arms: Sequence[ArmFile]) -> Sequence[ArmFile]:
     """Raises ValueError if two arms have one name."""

@@ -13,9 +13,13 @@ if TYPE_CHECKING:
 
 def disk_bytes(study: Study, plan: Plan) -> int:
     """What the study's trials and its own folder take up, in bytes."""
+    return trials_bytes(study, plan) + folder_bytes(study.folder)
+
+
+def trials_bytes(study: Study, plan: Plan) -> int:
+    """What the study's trials alone take up: its own folder holds the report, which tells this."""
     there = study.home.identities() & {item.trial.identity for item in plan.trials}
-    trials = sum(_below(f"{study.home.trials}/{identity}") for identity in there)
-    return trials + folder_bytes(study.folder)
+    return sum(_below(f"{study.home.trials}/{identity}") for identity in there)
 
 
 def folder_bytes(folder: Path) -> int:

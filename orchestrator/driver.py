@@ -46,6 +46,8 @@ if TYPE_CHECKING:
     from telemetry import CollectorClient
 
 DRAIN_LIMIT_S = 120.0
+FULL_DISK_LIMIT_S = 5.0
+"""As the former, where what is left to write most likely cannot be."""
 RELEASE_LIMIT_S = 10.0
 POINTS_A_WORKER = 64
 """Points of a model that are worth a further worker where these have to be asked for first."""
@@ -67,6 +69,8 @@ class Passed:
     """The study was cancelled (`orrery cancel`) while it ran."""
     points_left: Mapping[str, str] = dataclasses.field(default_factory=dict)
     """Subjects that were given up, in words, and why."""
+    full_disk: str = ""
+    """What the trial said that found the disk full: no other was begun after it."""
 
 
 def without_repeats(selection: Selection) -> Selection:
@@ -86,6 +90,7 @@ class Driver:
         self.place = place
         self.cluster: Cluster | None = None
         self.feed: Feed | None = None
+        self.full_disk = ""
         self.ticketing = Ticketing.of(study, selection)
         self.ran = 0
         self.evaluated = Evaluated()
@@ -130,6 +135,7 @@ class Driver:
             left=left,
             cancelled=self.cancel.asked,
             points_left=self.evaluated.left,
+            full_disk=self.full_disk,
         )
 
     def _cluster(self, plan: Plan) -> Cluster:
@@ -246,7 +252,7 @@ class Driver:
         from orchestrator.engine.feed import Feed
         from orchestrator.engine.tune_engine import TuneEngine
 
-        if source.exhausted() or self.cancel.asked:
+        if source.exhausted() or self.cancel.asked or self.full_disk:
             return
         design = self.study.searching
         feed = self.feed = Feed(self.study.home, source, self.study.file.retries, places)
@@ -260,10 +266,18 @@ class Driver:
         )
         assert self.client is not None
         engine.run(feed, self, self.client.new_push())
+        self.full_disk = feed.full_disk
+        if self.full_disk:
+            self.console.print(
+                f"No further trial is begun, as the disk is full ({self.full_disk}). Free some "
+                "space (orrery gc) and give the same command again: what was finished is kept.",
+                markup=False,
+                highlight=False,
+            )
 
     def _measure(self, plan: Plan, workers: int) -> None:
         """Measures the points that are missing, also of what has been trained just now."""
-        if self.cancel.asked or not plan.subjects:
+        if self.cancel.asked or self.full_disk or not plan.subjects:
             return
         assert self.cluster is not None
         assert self.progress is not None
@@ -355,7 +369,7 @@ class Driver:
         if interrupted:  # what is left is published by the next run, or by status
             return {}
         with self._waiting(f"writing to {place_of(self.study.home)} …"):
-            report = self.client.drain(DRAIN_LIMIT_S)
+            report = self.client.drain(FULL_DISK_LIMIT_S if self.full_disk else DRAIN_LIMIT_S)
             self.client.stop()
         return dict(report.left)
 

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Iterable
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from orchestrator.earlier import earlier_notes
-from orchestrator.errors import UsageError
+from orchestrator.errors import DamagedFileError, UsageError
 from orchestrator.planning import Plan, PlannedTrial
 from orchestrator.score_files import read_scores
 from orchestrator.searching import WINNER
@@ -87,9 +86,8 @@ def _replicate(study: Study, rule: Rule, item: PlannedTrial) -> ReplicateScores:
         )
     report = rule.selection.report if rule.selection else DEFAULT_SPLIT
     select = rule.selection.split if rule.selection else None
-    path = study.home.trial(trial.identity) / outcome.scores if outcome.scores else None
     asked = study.workload.scored_units(trial.config)
-    scores = _scores(path, report, rule.metric, asked)
+    scores = _scores(study, item, report, rule.metric, asked)
     return ReplicateScores(
         seed=trial.seed,
         trial_id=trial.identity,
@@ -99,7 +97,7 @@ def _replicate(study: Study, rule: Rule, item: PlannedTrial) -> ReplicateScores:
         units=scores.units if scores else None,
         clusters=scores.clusters if scores else None,
         flags=frozenset(outcome.flags),
-        selection_value=_mean(_scores(path, select, rule.metric)) if select else None,
+        selection_value=_mean(_scores(study, item, select, rule.metric)) if select else None,
         code_digest=outcome.provenance.code_digest,
         device=outcome.provenance.device,
         ranks=outcome.provenance.ranks,
@@ -107,11 +105,23 @@ def _replicate(study: Study, rule: Rule, item: PlannedTrial) -> ReplicateScores:
     )
 
 
-def _scores(path: Path | None, split: str, column: str, most: int | None = None) -> Any:
+def _scores(
+    study: Study, item: PlannedTrial, split: str, column: str, most: int | None = None
+) -> Any:
     """One column of one split; of an outcome that was observed more widely, what is asked for."""
-    if path is None or not path.is_file():
+    outcome = item.record.outcome
+    if outcome is None or outcome.scores is None:
         return None
-    return read_scores(path, split, column, most)
+    path = study.home.trial(item.trial.identity) / outcome.scores
+    if not path.is_file():
+        return None
+    try:
+        return read_scores(path, split, column, most, outcome.scores_digest)
+    except DamagedFileError as error:
+        from orchestrator.publishing import reproduce_command
+
+        again = f"{reproduce_command(study)} --again {item.trial.identity[:8]}"
+        raise DamagedFileError(f"{error} Run that trial again: {again}") from error
 
 
 def _mean(scores: Any) -> float | None:

@@ -173,20 +173,6 @@ def _first_difference(left: Any, right: Any, at: str = "") -> str:
     return f"'{at}' ({left!r} there, {right!r} asked for)"
 
 
-def _unreadable(scores: Path) -> str:
-    """What is wrong with a file of scores; empty if nothing is."""
-    if not scores.is_file():
-        return "is gone"
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    try:
-        pq.ParquetFile(scores).close()
-    except (OSError, pa.ArrowException) as error:
-        return f"cannot be read ({error})"
-    return ""
-
-
 @dataclass
 class Ledger:
     """The index of a home. Every method works without the index file, only slower."""
@@ -252,8 +238,11 @@ class Ledger:
             yield f"{identity}: {error}"
             return
         outcome = record.outcome
-        if outcome is not None and outcome.scores and (why := _unreadable(folder / outcome.scores)):
-            yield f"{identity}: {outcome.scores} of outcome {outcome.number} {why}"
+        if outcome is not None and outcome.scores:
+            from orchestrator.score_files import why_unreadable
+
+            if why := why_unreadable(folder / outcome.scores, outcome.scores_digest):
+                yield f"{identity}: {outcome.scores} of outcome {outcome.number} {why}"
         known = self._current(identity, row)
         if known is not None and known != record:
             yield f"{identity}: the index differs from the files (orrery ledger rebuild)"

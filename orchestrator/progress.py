@@ -63,6 +63,7 @@ class Tally:
                     row.values.append(value)
         self.total = sum(row.total for row in self.rows.values()) + extra
         self.ran = 0
+        self._first_s: float | None = None
         self.to_run = len(plan.to_run) + extra
 
     @property
@@ -82,14 +83,17 @@ class Tally:
         row.done += state not in ("failed", "cancelled")
         row.failed += state == "failed"
         self.ran += 1
+        self._first_s = time.monotonic() if self._first_s is None else self._first_s
         if value is not None:
             row.values.append(value)
 
     def time_left(self) -> str:
-        """`about 3 min left`, from the pace so far; empty until two trials are through."""
-        if self.ran < 2 or self.ran >= self.to_run:
+        """`about 3 min left`, from the pace since the first trial was through, as workers start
+        before it; empty until three are."""
+        if self._first_s is None or self.ran < 3 or self.ran >= self.to_run:
             return ""
-        left_s = (time.monotonic() - self.began) / self.ran * (self.to_run - self.ran)
+        since_s = time.monotonic() - self._first_s
+        left_s = since_s / (self.ran - 1) * (self.to_run - self.ran)
         return f"about {duration(left_s)} left"
 
 
@@ -241,7 +245,8 @@ class LiveProgress:
         table.add_column("arm")
         table.add_column("done", justify="right")
         table.add_column("failed", justify="right")
-        table.add_column(f"mean {tally.metric or ''}", justify="right")
+        if tally.metric:
+            table.add_column(f"mean {tally.metric}", justify="right")
         table.add_column("now", overflow="ellipsis", no_wrap=True)
         rows = sorted(tally.rows.items(), key=lambda item: not item[1].running)
         kept = {name for name, _ in rows[:MOST_ROWS]}
@@ -251,7 +256,8 @@ class LiveProgress:
             mean = f"{sum(row.values) / len(row.values):.2f}" if row.values else "n/a"
             now = ", ".join(row.running.values())
             failed = Text(str(row.failed), style="red") if row.failed else "0"
-            table.add_row(name, f"{row.done}/{row.total}", failed, mean, now)
+            means = [mean] if tally.metric else []
+            table.add_row(name, f"{row.done}/{row.total}", failed, *means, now)
         more = len(tally.rows) - len(kept)
         head = Table.grid(padding=(0, 1))
         elapsed = duration(time.monotonic() - tally.began)

@@ -84,6 +84,8 @@ class Outcome(msgspec.Struct, frozen=True):
     notes: list[str] = []
     scores: str | None = None
     """Parquet file of per-unit scores, relative to the trial's folder."""
+    scores_digest: str | None = None
+    """Hash of that file; None in records of versions that kept none."""
     artifacts: str | None = None
     resumed_at_step: int | None = None
     checkpoint_step: int | None = None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib.metadata
+import os
 import shutil
 import tempfile
 from collections import Counter
@@ -18,7 +19,7 @@ import msgspec
 from orchestrator.alarms.result import StudyAlarms
 from orchestrator.claims.result import StudyClaims
 from orchestrator.curves.curve import StudyCurves
-from orchestrator.disk import disk_bytes
+from orchestrator.disk import trials_bytes
 from orchestrator.effects.effect import StudyEffects
 from orchestrator.findings import Findings, findings_of
 from orchestrator.home import write_whole
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
     from orchestrator.report.sections import Section
     from orchestrator.study import Study
 
-REPORT_VERSION = 7
+REPORT_VERSION = 8
 _LIBRARIES = ("ray", "torch", "transformers", "peft", "accelerate", "mlflow")
 
 
@@ -139,7 +140,7 @@ def _write(
         provenance=_provenance(plan),
         home=str(study.home.root),
         mlflow_run_id=parent_run_id(study, plan),
-        disk_bytes=disk_bytes(study, plan),
+        disk_bytes=trials_bytes(study, plan),
         wall_time_s=_seconds(plan),
         created=datetime.now(UTC).isoformat(timespec="seconds"),
     )
@@ -286,6 +287,7 @@ def _stamp(study: Study, plan: Plan) -> str:
             item.state,
             item.record.outcome.number if item.record.outcome else None,
             item.record.attempts,
+            _scores_size(study, item),
         ]
         for item in plan.trials
     ]
@@ -294,6 +296,18 @@ def _stamp(study: Study, plan: Plan) -> str:
     if points := _points(study, plan):
         content.append(points)
     return hashlib.sha256(msgspec.json.encode(content)).hexdigest()[:16]
+
+
+def _scores_size(study: Study, item: PlannedTrial) -> int | None:
+    """In bytes; None for a trial without scores, or whose file is gone: what a report was made from
+    must still be there for it to stand."""
+    outcome = item.record.outcome
+    if outcome is None or outcome.scores is None:
+        return None
+    try:
+        return os.stat(study.home.trial(item.trial.identity) / outcome.scores).st_size
+    except OSError:
+        return None
 
 
 def _points(study: Study, plan: Plan) -> list[list[Any]]:

@@ -156,7 +156,7 @@ def _all_passes(
         passed = _pass(study, selection, place, console, old_request)
         ran += passed.ran
         measured += passed.measured
-        if passed.interrupted or passed.cancelled:
+        if passed.interrupted or passed.cancelled or passed.full_disk:
             break
         if passed.followed:
             continue

@@ -317,7 +317,8 @@ def _check_metric(study: Study, where: str) -> None:
 def _check_statements(study: Study, where: str) -> None:
     """Raises `UsageError` for alarms or claims that name what the study does not have."""
     try:
-        check_statements(study.file, _final_metrics(study))
+        columns = study.workload.score_columns
+        check_statements(study.file, _final_metrics(study), columns)
     except UsageError as error:
         raise UsageError(f"{where}: {error}") from error
 

@@ -272,11 +272,21 @@ def with_preset(data: Mapping[str, Any], preset: str | None) -> dict[str, Any]:
     presets = data.get("presets") or {}
     if preset not in presets:
         raise UsageError(unknown("preset", preset, presets))
-    return with_settings(data, presets[preset])
+    return _set_all(data, presets[preset])
 
 
 def with_settings(data: Mapping[str, Any], settings: Mapping[str, Any]) -> dict[str, Any]:
-    """`data` with dotted keys set: of the study (`seeds`, `resources.cpus`), else of `base`."""
+    """`data` with dotted keys set: of the study (`seeds`, `resources.cpus`), else of `base`.
+
+    Raises `UsageError` for what cannot be set, and for what every arm overrides.
+    """
+    changed = _set_all(data, settings)
+    for key in settings:
+        _refuse_overridden(changed, key.removeprefix("base."))
+    return changed
+
+
+def _set_all(data: Mapping[str, Any], settings: Mapping[str, Any]) -> dict[str, Any]:
     changed = deepcopy(dict(data))
     for key, value in settings.items():
         head = key.split(".")[0]
@@ -285,6 +295,22 @@ def with_settings(data: Mapping[str, Any], settings: Mapping[str, Any]) -> dict[
         path = key if head in STUDY_KEYS or head == "base" else f"base.{key}"
         set_dotted(changed, path, deepcopy(value))
     return changed
+
+
+def _refuse_overridden(data: Mapping[str, Any], key: str) -> None:
+    """A setting that every arm of the study file replaces would change nothing, and be read by
+    nobody. Raises `UsageError`."""
+    design = data.get("design")
+    arms = design.get("arms") if isinstance(design, Mapping) else None
+    overrides = [
+        arm.get("overrides") if isinstance(arm, Mapping) else None
+        for arm in (arms if isinstance(arms, list) else ())
+    ]
+    if overrides and all(isinstance(own, Mapping) and key in own for own in overrides):
+        raise UsageError(
+            f"'{key}' is set by every arm of this study, so that -s {key}=… would change nothing: "
+            "edit the arms in the study file, or set something else."
+        )
 
 
 def set_dotted(data: dict[str, Any], dotted: str, value: Any) -> None:

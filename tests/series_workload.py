@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import ClassVar
 
@@ -39,6 +39,7 @@ class TwoSeries(Workload[SeriesConfig]):
         "final_loss": Metric("loss at the last step"),
         "onset_step": Metric("where the fault sets in"),
     }
+    score_columns: ClassVar[Mapping[str, Sequence[str]]] = {"steps": ("sv_ratio", "loss")}
     sources: ClassVar[tuple[str, ...]] = ("tests.series_workload",)
 
     def factors(self, config: SeriesConfig) -> Mapping[str, str | int | float]:

@@ -114,7 +114,7 @@ class WorkloadConfig(BaseModel):
     `adaptive` (every batch while it lasts), `research` (every batch)."""
     monitors: Annotated[tuple[Monitor, ...], Observed(while_training=True)] = ()
     """What is watched in the model's hidden states: rows `health/…` beside the loss."""
-    monitor_window: Annotated[int, Observed(while_training=True)] = Field(10, ge=2)
+    monitor_window: Annotated[int, Observed(while_training=True)] = Field(10, ge=2, le=1024)
     """How many steps the window of `svd_ratio`, the ranks and `implied_cosine` holds."""
     monitor_layer: Annotated[str | None, Observed(while_training=True)] = None
     """The module that is watched; None: the last block, found by the kind of model."""
@@ -269,6 +269,9 @@ class Workload(ABC, Generic[C]):
     point_metrics: ClassVar[Mapping[str, Metric]] = {}
     """What is measured at each point of a finished model; the first is scored by example. Empty:
     not declared, and then a design cannot be refused for asking another."""
+    score_columns: ClassVar[Mapping[str, Sequence[str]]] = {}
+    """Columns of every trial's scores, by split. Empty: not declared, and then a study cannot be
+    refused for asking another."""
     sources: ClassVar[Sequence[str]] = ()
     """Import names of the packages or modules whose source text makes up the code digest; its own
     module if none is named."""

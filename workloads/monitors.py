@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from difflib import SequenceMatcher
 from typing import TYPE_CHECKING, Any, Final
 
-from workloads.errors import InputError
+from workloads.errors import InputError, nearest
 
 if TYPE_CHECKING:
     from workloads.contract import WorkloadConfig
@@ -29,6 +30,8 @@ DESCRIPTIONS: Final[Mapping[str, tuple[str, str]]] = {
     "margin": ("Likeliest next token's probability less the second's", ""),
 }
 """By monitor, what its row says and in which unit."""
+_SLIP: Final = 0.9
+"""Names this much alike are one name and a slip of the finger."""
 FLAGS: Final[Mapping[str, str]] = {
     "collapsed": "Whether the SVD ratio is above its threshold (1) or not (0)",
     "nonfinite": "Whether a hidden state within the window is NaN or infinite (1) or not (0)",
@@ -74,6 +77,32 @@ def check_window(config: WorkloadConfig, steps: int, what: str) -> None:
             f"would never be measured; give 2 to {steps}"
             + ("" if steps >= 2 else ", or more of them")
         )
+
+
+def check_layer(
+    layer: str | None, weighted: Collection[str], setting: str = "monitor_layer"
+) -> None:
+    """Refuses the name of a module that the model does not have. Raises `InputError`.
+
+    `weighted`: the full names of its modules with weights, without torch all that is known. What
+    holds some of them is a module too, and what lies within one and is like none of its parts may
+    be: an activation function has no weights, and whoever loads the model will know.
+    """
+    if layer is None:
+        return
+    split = [name.split(".") for name in weighted]
+    known = {".".join(parts[:depth]) for parts in split for depth in range(1, len(parts) + 1)}
+    # As PEFT names it, and as a head puts one more name before those of its body's own file.
+    plain = layer.removeprefix("base_model.model.")
+    if plain == "lm_head" or {plain, plain.partition(".")[2]} & known:
+        return
+    parent, _, last = plain.rpartition(".")
+    near = nearest(plain, known)
+    alike = near is not None and SequenceMatcher(None, plain, near).ratio() > _SLIP
+    if parent in known and not last.isdigit() and not alike:
+        return
+    hint = f"did you mean {near}?" if near else f"give a module's name, such as {max(known)}."
+    raise InputError(f"{setting}: this model has no module '{layer}'; {hint}")
 
 
 def _listed(names: Collection[str]) -> str:

@@ -55,6 +55,35 @@ class Watched:
 
         return self.healthy.deviations(stack([one.signals[self.name] for one in runs], self.steps))
 
+    def able(self, runs: Sequence[Run]) -> list[Run]:
+        """Those that could alarm, from the onset on: at a step that was measured and for which
+        healthy runs tell what to expect. Of a run that could not, silence says nothing."""
+        import numpy as np
+
+        from orchestrator.alarms.alarming import from_onset
+        from orchestrator.alarms.series import onsets_of
+        from orchestrator.alarms.thresholds import largest
+
+        there = having(runs, self.name)
+        onsets = onsets_of(there, self.steps)
+        most = largest(from_onset(self.deviations(there), self.steps, onsets))
+        return [run for run, one in zip(there, most, strict=True) if one > -np.inf]
+
+    def beyond(self, runs: Sequence[Run]) -> tuple[int, int] | None:
+        """The first and last step, after all those for which healthy runs tell what to expect, that
+        any of these runs was measured at; None without."""
+        import numpy as np
+
+        known = np.flatnonzero(np.isfinite(self.healthy.mean))
+        last = self.steps[known[-1]] if len(known) else -1
+        after = [
+            step
+            for run in having(runs, self.name)
+            for step in run.signals[self.name].steps[run.signals[self.name].measured]
+            if step > last
+        ]
+        return (int(min(after)), int(max(after))) if after else None
+
     def unseen_from(self, onsets: Floats) -> tuple[Floats, NDArray[np.int64]]:
         """Largest deviations of the unseen runs from each of these onsets [n] on: [k, runs] for the
         k onsets that differ, and how often each is there [k]."""
@@ -82,8 +111,12 @@ class Watched:
 
 
 def having(runs: Sequence[Run], *signals: str) -> list[Run]:
-    """The runs that have all of these signals."""
-    return [one for one in runs if all(name in one.signals for name in signals)]
+    """The runs in which all of these signals were measured at any step."""
+    return [
+        one
+        for one in runs
+        if all(name in one.signals and one.signals[name].measured.any() for name in signals)
+    ]
 
 
 def watched(
@@ -111,6 +144,7 @@ def watched(
     threshold = conformal_threshold(known.largest, rule.rate)
     limit = math.inf if threshold is None else threshold
     deviations = known.deviations(fresh)
+    deviations = deviations[largest(deviations) > -np.inf]  # one that cannot alarm checks nothing
     maxima = largest(deviations)
     count, checked = len(known.largest), len(maxima)
     tail = (1 - rule.confidence) / 2

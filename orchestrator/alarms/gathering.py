@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -31,13 +31,18 @@ def gather(study: Study, plan: Plan, rule: AlarmRule) -> list[ArmRuns]:
             by_arm.setdefault(item.trial.arm, []).append(item)
     used = {item.trial.identity for item in by_arm.get(rule.calibration, [])}
     return [
-        _arm(study, rule, name, items, used if name == rule.unseen else ())
+        _arm(study, plan, rule, name, items, used if name == rule.unseen else ())
         for name, items in by_arm.items()
     ]
 
 
 def _arm(
-    study: Study, rule: AlarmRule, name: str, items: list[PlannedTrial], used: Collection[str]
+    study: Study,
+    plan: Plan,
+    rule: AlarmRule,
+    name: str,
+    items: list[PlannedTrial],
+    used: Collection[str],
 ) -> ArmRuns:
     runs, problems = [], []
     shared = sum(item.trial.identity in used for item in items)
@@ -51,7 +56,7 @@ def _arm(
     for item in ended:
         if item.trial.identity in used:
             continue
-        run, told = _run(study, rule, item)
+        run, told = _run(study, plan, rule, item)
         runs.append(run)
         problems += [f"{name}, seed {item.trial.seed}: {one}" for one in told]
     if len(problems) > MOST_TOLD:
@@ -68,30 +73,40 @@ def _arm(
     )
 
 
-def _run(study: Study, rule: AlarmRule, item: PlannedTrial) -> tuple[Run, list[str]]:
+def _run(study: Study, plan: Plan, rule: AlarmRule, item: PlannedTrial) -> tuple[Run, list[str]]:
     outcome = item.record.outcome
     assert outcome is not None
     trial = item.trial
     healthy = trial.arm in (rule.calibration, rule.unseen)
     onset = None if rule.onset is None or healthy else outcome.values().get(rule.onset)
-    path = study.home.trial(trial.identity) / outcome.scores if outcome.scores else None
-    found = _series(path, rule)
+    found = _series(study, plan, rule, item)
     signals = {name: one for name, one in found.items() if isinstance(one, Series)}
-    problems = [f"signal {name}: {one}" for name, one in found.items() if isinstance(one, str)]
+    problems = list(_told({name: one for name, one in found.items() if isinstance(one, str)}))
     known = onset is not None and onset == onset and abs(onset) != float("inf")
     at = int(onset) if known and onset is not None else None
     return Run(trial.seed, trial.identity, signals, at), problems
 
 
-def _series(path: Path | None, rule: AlarmRule) -> dict[str, Series | str]:
+def _told(whys: Mapping[str, str]) -> Iterator[str]:
+    """What holds for several signals is told once."""
+    for why in dict.fromkeys(whys.values()):
+        names = [name for name, one in whys.items() if one == why]
+        yield f"signal{'s' * (len(names) > 1)} {', '.join(names)}: {why}"
+
+
+def _series(
+    study: Study, plan: Plan, rule: AlarmRule, item: PlannedTrial
+) -> dict[str, Series | str]:
     """Every signal as a series, or why it is none."""
-    from orchestrator.score_files import read_columns
+    from orchestrator.trial_scores import trial_columns
 
     columns, split = {name: one.column for name, one in rule.signals.items()}, rule.split
-    if path is None or not path.is_file():
+    outcome = item.record.outcome
+    if outcome is None or outcome.scores is None:
         why = f"the trial has no scores; a workload gives them as Scores(split='{split}', …)"
         return dict.fromkeys(columns, why)
-    scores = read_columns(path, split, list(columns.values()))
+    path = study.home.trial(item.trial.identity) / outcome.scores
+    scores = trial_columns(study, plan, item, split, list(columns.values()))
     if scores is None:
         return dict.fromkeys(columns, f"its scores have no split '{split}' ({_there(path)})")
     try:

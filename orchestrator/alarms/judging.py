@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from orchestrator.alarms.calibrating import Watched
     from orchestrator.alarms.rule import AlarmRule
-    from orchestrator.alarms.series import ArmRuns, Run
+    from orchestrator.alarms.series import ArmRuns
 
     Floats = NDArray[np.float64]
 
@@ -77,15 +77,6 @@ def judge_alarms(rule: AlarmRule, arms: Sequence[ArmRuns]) -> StudyAlarms:
     return replace(found, answer=answer_of(found, arms), notes=tuple(notes_of(found, arms)))
 
 
-def onsets_of(runs: Sequence[Run], steps: NDArray[np.int64]) -> Floats:
-    """[runs] the step at which the fault of each sets in; the first of all steps where that is not
-    said."""
-    import numpy as np
-
-    begin = float(steps[0]) if len(steps) else 0.0
-    return np.array([begin if one.onset is None else float(one.onset) for one in runs])
-
-
 @dataclass(frozen=True, eq=False)
 class Pair:
     """The compared signals in the runs of an arm: deviations [runs, steps], from the onset on."""
@@ -117,13 +108,15 @@ def _arm(
         race,
         rate_of,
     )
+    from orchestrator.alarms.series import onsets_of
 
     synthetic = arm.arm in rule.synthetic
     confidence = rule.confidence if synthetic else 1 - (1 - rule.confidence) / max(family, 1)
     first, than = (next(s for s in signals if s.name == name) for name in (rule.first, rule.than))
-    whole = having(arm.runs, rule.first, rule.than)
     # without a threshold nothing can alarm, which does not say that nothing did
-    runs = whole if first.has_threshold and than.has_threshold else []
+    known = first.has_threshold and than.has_threshold
+    whole = than.able(first.able(arm.runs)) if known else having(arm.runs, rule.first, rule.than)
+    runs = whole if known else []
     steps = first.steps
     onsets = onsets_of(runs, steps)
     pair = Pair(
@@ -146,6 +139,8 @@ def _arm(
     told = []
     if lost := arm.failed + len(arm.runs) - len(whole):
         told.append(f"{lost} of {max(arm.planned, len(arm.runs))} runs have no result")
+    told += _silent(arm, first, than)
+    told += _beyond(arm, first, than)
     if label == words.INCONCLUSIVE and (name := hung_on_thresholds(races, names, confidence)):
         told.append(HUNG.format(name))
     return ArmAlarms(
@@ -170,16 +165,38 @@ def _arm(
     )
 
 
+def _silent(arm: ArmRuns, *signals: Watched) -> Iterator[str]:
+    """Signals that could not have alarmed in runs that have them."""
+    for signal in signals:
+        there = [run for run in arm.runs if signal.name in run.signals]
+        able = len(signal.able(there))
+        if signal.has_threshold and able < len(there):
+            yield (
+                f"{signal.name} could not alarm in {len(there) - able} of {len(there)}: not "
+                "measured from the onset on, or only where healthy runs tell nothing"
+            )
+
+
+def _beyond(arm: ArmRuns, *signals: Watched) -> Iterator[str]:
+    """Steps at which nothing can alarm, since healthy runs have ended."""
+    for signal in signals:
+        if signal.has_threshold and (after := signal.beyond(arm.runs)) is not None:
+            yield (
+                f"{signal.name} has no threshold at steps {after[0]} to {after[1]}, which healthy "
+                "runs do not have"
+            )
+
+
 def _times(rule: AlarmRule, arm: ArmRuns, watched: Watched, end: float) -> SignalTimes:
     import numpy as np
 
     from orchestrator.alarms.alarming import alarm_steps, before_onset, from_onset
     from orchestrator.alarms.bounded import bounded_mean
-    from orchestrator.alarms.calibrating import having
     from orchestrator.alarms.racing import rate_of
+    from orchestrator.alarms.series import onsets_of
     from orchestrator.alarms.timing import median_time
 
-    runs = having(arm.runs, watched.name) if watched.has_threshold else []
+    runs = watched.able(arm.runs) if watched.has_threshold else []
     onsets = onsets_of(runs, watched.steps)
     deviations, steps, limit = watched.deviations(runs), watched.steps, watched.limit
     found = alarm_steps(from_onset(deviations, steps, onsets), steps, limit)
@@ -219,12 +236,12 @@ def _roc(rule: AlarmRule, arm: ArmRuns, watched: Watched) -> Iterator[Roc]:
 
     from orchestrator.alarms.alarming import from_onset
     from orchestrator.alarms.bounded import area_under_roc
-    from orchestrator.alarms.calibrating import having
     from orchestrator.alarms.roc import corners
+    from orchestrator.alarms.series import onsets_of
     from orchestrator.alarms.thresholds import largest
 
-    runs = having(arm.runs, watched.name)
-    if not runs or not len(watched.unseen):
+    runs = watched.able(arm.runs)
+    if not watched.has_threshold or not runs or not len(watched.unseen):
         return
     onsets = onsets_of(runs, watched.steps)
     ill = largest(from_onset(watched.deviations(runs), watched.steps, onsets))

@@ -41,8 +41,7 @@ def _rows(rule: AlarmRule, arm: ArmRuns, watched: Watched) -> Iterator[RunAlarm]
 
     from orchestrator.alarms.alarming import alarm_steps, before_onset, from_onset
     from orchestrator.alarms.calibrating import having
-    from orchestrator.alarms.judging import onsets_of
-    from orchestrator.alarms.series import stack
+    from orchestrator.alarms.series import onsets_of, stack
     from orchestrator.alarms.thresholds import largest
 
     runs, steps, part = having(arm.runs, watched.name), watched.steps, _part(rule, arm.arm)

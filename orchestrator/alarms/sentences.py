@@ -174,7 +174,7 @@ def _percent(value: float | None) -> str:
 
 def _arm_sentence(alarms: StudyAlarms, arm: ArmAlarms) -> str:
     if arm.label == words.NOT_MEASURED:
-        return f"{arm.arm}: n/a ({arm.why or 'no run has both signals'})"
+        return f"{arm.arm}: n/a ({arm.why or 'no run could alarm in both signals'})"
     missing = f" ({arm.why})" if arm.why else ""
     if arm.label == words.NEITHER:
         detected = [arm.times(name) for name in (alarms.first, alarms.than)]

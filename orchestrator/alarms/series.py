@@ -114,3 +114,12 @@ def all_steps(arms: Sequence[ArmRuns]) -> NDArray[np.int64]:
 
     found = [one.steps for arm in arms for run in arm.runs for one in run.signals.values()]
     return np.unique(np.concatenate(found)) if found else np.zeros(0, dtype=np.int64)
+
+
+def onsets_of(runs: Sequence[Run], steps: NDArray[np.int64]) -> Floats:
+    """[runs] the step at which the fault of each sets in; the first of all steps where that is not
+    said."""
+    import numpy as np
+
+    begin = float(steps[0]) if len(steps) else 0.0
+    return np.array([begin if one.onset is None else float(one.onset) for one in runs])

@@ -132,7 +132,9 @@ def why_not(
         return f"it takes {FEWEST_CALIBRATION} calibration runs, and there are {calibration}"
     if unseen < FEWEST_UNSEEN:
         return f"it takes {FEWEST_UNSEEN} unseen runs, and there are {unseen}"
-    if threshold is None or not math.isfinite(threshold):
+    if threshold == math.inf:
+        return "calibration runs hold values that are not finite, which no threshold lies above"
+    if threshold is None or threshold == -math.inf:
         return "no step of the calibration runs has finite values to make a threshold from"
     if upper is None or upper > allowed:
         return (

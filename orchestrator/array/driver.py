@@ -198,7 +198,7 @@ class ArrayDriver:
             except KeyboardInterrupt:
                 self.tell.goes_on(self._tasks())
                 return Passed(self.ran, interrupted=True)
-        return Passed(self.ran, cancelled=cancelled)
+        return Passed(self.ran, cancelled=cancelled, full_disk=self.feed.full_disk)
 
     def _until_done(self) -> bool:
         """Follows until nothing is out and nothing will come. True if the study was cancelled."""

@@ -46,14 +46,14 @@ class Figure:
 def estimate(statistic: Statistic, values: Sequence[float], confidence: float) -> Figure:
     """The figure over runs [n] of an arm; `confidence` is that of this one interval.
 
-    NaN is a run whose figure is not finite: only shares and counts have none.
+    NaN is a run with a value that is not finite, and then there is no figure.
     """
     if not values:
         return Figure(None)
-    if statistic == "runs":
-        return _rate(values, confidence)
     if strange := sum(math.isnan(value) for value in values):
         return Figure(None, why=f"{strange} of {len(values)} runs hold values that are not finite")
+    if statistic == "runs":
+        return _rate(values, confidence)
     if statistic == "median":
         return median(values, confidence)
     return share(values, confidence) if statistic == "share" else _mean(values, confidence)

@@ -25,6 +25,8 @@ class ArmRuns:
     figures: tuple[RunFigure, ...]
     failed: int
     waiting: int
+    control: bool = False
+    """Whether the arm is a control: nobody's claim hangs on what is said of one."""
 
 
 def gather(study: Study, plan: Plan, claim: Claim) -> ArmRuns:
@@ -33,13 +35,15 @@ def gather(study: Study, plan: Plan, claim: Claim) -> ArmRuns:
     ended = [item for item in items if item.record.outcome is not None]
     failed = sum(item.record.outcome is None and item.state in FAILED for item in items)
     figures = tuple(
-        run_figure(item.trial.seed, _units(study, item, claim), claim) for item in ended
+        run_figure(item.trial.seed, _units(study, plan, item, claim), claim) for item in ended
     )
-    return ArmRuns(figures, failed, len(items) - len(ended) - failed)
+    control = any(item.trial.role == "control" for item in items)
+    return ArmRuns(figures, failed, len(items) - len(ended) - failed, control)
 
 
 def run_figure(seed: int, units: Sequence[float | None], claim: Claim) -> RunFigure:
-    """What one run contributes, from its units: None is not measured, NaN is, and lies nowhere."""
+    """What one run contributes, from its units. None is not measured. One that was, and is not
+    finite, might have been anything: it leaves the run no value."""
     measured = [value for value in units if value is not None]
     strange = sum(not math.isfinite(value) for value in measured)
     return RunFigure(seed, _value(measured, claim), len(measured), strange)
@@ -48,31 +52,23 @@ def run_figure(seed: int, units: Sequence[float | None], claim: Claim) -> RunFig
 def _value(measured: Sequence[float], claim: Claim) -> float | None:
     if not measured:
         return None
+    if not all(map(math.isfinite, measured)):
+        return math.nan
     if claim.within is not None:
         low, high = claim.within
         inside = sum(
-            (low is None or value >= low) and (high is None or value <= high)
-            for value in measured
-            if not math.isnan(value)
+            (low is None or value >= low) and (high is None or value <= high) for value in measured
         )
         return inside / len(measured) if claim.statistic == "share" else float(inside > 0)
-    if any(math.isnan(value) for value in measured):
-        return math.nan
     if claim.statistic == "mean":
-        return (
-            math.fsum(measured) / len(measured) if all(map(math.isfinite, measured)) else math.nan
-        )
+        return math.fsum(measured) / len(measured)
     import numpy as np
 
     return float(np.median(measured))
 
 
-def _units(study: Study, item: PlannedTrial, claim: Claim) -> Sequence[float | None]:
-    from orchestrator.score_files import read_scores
+def _units(study: Study, plan: Plan, item: PlannedTrial, claim: Claim) -> Sequence[float | None]:
+    from orchestrator.trial_scores import trial_columns
 
-    outcome = item.record.outcome
-    if outcome is None or not outcome.scores:
-        return ()
-    path = study.home.trial(item.trial.identity) / outcome.scores
-    scores = read_scores(path, claim.split, claim.column)
-    return scores.columns[claim.column] if scores is not None else ()
+    scores = trial_columns(study, plan, item, claim.split, [claim.column])
+    return scores.columns.get(claim.column, ()) if scores is not None else ()

@@ -11,6 +11,7 @@ from orchestrator.claims.result import (
     HOLDS,
     INCOMPLETE,
     INCONCLUSIVE,
+    NOT_FINITE,
     NOT_MEASURED,
     PENDING,
     ClaimResult,
@@ -72,15 +73,19 @@ def _judge(
     each: float,
 ) -> ClaimResult:
     values = [one.value for one in runs.figures if one.value is not None]
+    strange = sum(one.not_finite > 0 for one in runs.figures)
     silent = len(runs.figures) - len(values)
     figure = estimate(claim.statistic, values, each)
     label, why = label_of(figure, claim.expected), figure.why
-    if values and len(values) < FEW and not why:
+    if strange:
+        label = NOT_FINITE
+    elif values and len(values) < FEW and not why:
         why = f"{counted(len(values), 'run')}, fewer than {FEW}"
     if runs.failed or (silent and values):
-        label = INCOMPLETE
+        label = NOT_FINITE if strange else INCOMPLETE
         parts = [f"{runs.failed} failed"] * bool(runs.failed)
         parts += [f"{silent} measured nothing"] * bool(silent)
+        parts += [f"{strange} hold values that are not finite"] * bool(strange)
         why = f"of {counted(len(runs.figures) + runs.failed + runs.waiting, 'run')} " + (
             " and ".join(parts)
         )
@@ -109,8 +114,11 @@ def _judge(
         planned=len(runs.figures) + runs.failed + runs.waiting,
         failed=runs.failed,
         silent=silent,
+        strange=strange,
         units=sum(one.units for one in runs.figures),
+        not_finite=sum(one.not_finite for one in runs.figures),
         events=figure.events,
         why=why,
+        control=runs.control,
         figures=runs.figures,
     )

@@ -10,6 +10,8 @@ HOLDS = "holds"
 CONTRADICTED = "contradicted"
 INCONCLUSIVE = "inconclusive"
 INCOMPLETE = "incomplete"
+NOT_FINITE = "not finite"
+"""A run measured something that is no finite number: what it would have said is not known."""
 NOT_MEASURED = "not measured"
 PENDING = "no verdict yet"
 
@@ -20,7 +22,7 @@ Ends = tuple[float | None, float | None]
 @dataclass(frozen=True)
 class RunFigure:
     """What one run contributes. `value`: its share, median or mean, or 1 where any unit is within;
-    None where it measured nothing, failed, or has not ended."""
+    None where it measured nothing, failed, or has not ended; NaN where a unit is not finite."""
 
     seed: int
     value: float | None
@@ -35,8 +37,10 @@ class ClaimResult:
 
     Attributes:
         value: the figure; `low`, `high`: its interval, simultaneous over the claims of the study.
-        runs: that went into it, of `planned`; `failed`: that failed; `silent`: that ended without
-            one measured unit; `units`: measured units over all of them.
+        runs: that measured anything, of `planned`; `failed`: that failed; `silent`: that ended
+            without one measured unit; `strange`: of `runs`, those with a unit that is not finite,
+            which leave no figure; `units`: measured units over all of them; `not_finite`: of these,
+            those that are not.
         events: of `runs`, those with any unit within; None for other statistics.
         label: whether the claim holds. `why`: what the numbers do not say.
         confidence, family: of all claims together, and how many they are.
@@ -62,9 +66,13 @@ class ClaimResult:
     planned: int = 0
     failed: int = 0
     silent: int = 0
+    strange: int = 0
     units: int = 0
+    not_finite: int = 0
     events: int | None = None
     why: str = ""
+    control: bool = False
+    """Whether its arm is a control: told apart from the others in the answer."""
     figures: tuple[RunFigure, ...] = ()
 
 

@@ -47,6 +47,13 @@ class Claim(Part):
             low, high = ends or (None, None)
             if low is not None and high is not None and low > high:
                 raise ValueError(f"{name} must be [low, high], got [{low:g}, {high:g}]")
+        if self.statistic in ("share", "runs"):
+            for end in self.expected:
+                if end is not None and not 0 <= end <= 1:
+                    raise ValueError(
+                        f"expected has {end:g}, but a {self.statistic} figure is a part of all, "
+                        "from 0 to 1"
+                    )
         if self.expected == (None, None):
             raise ValueError("expected has no limit on either side: nothing is claimed")
         return self

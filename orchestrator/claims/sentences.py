@@ -10,6 +10,7 @@ from orchestrator.claims.result import (
     HOLDS,
     INCOMPLETE,
     INCONCLUSIVE,
+    NOT_FINITE,
     NOT_MEASURED,
     ClaimResult,
     Ends,
@@ -37,12 +38,24 @@ def answer_of(claims: Sequence[ClaimResult], pending: str) -> str:
     """All claims in a sentence or two."""
     if pending:
         return f"No verdict on claims yet: {pending}."
+    asked = [one for one in claims if not one.control]
+    controls = [one for one in claims if one.control]
+    if not (asked and controls):
+        return f"Of {counted(len(claims), 'claim')} {_labels(claims)}."
+    return (
+        f"Of {counted(len(asked), 'claim')} {_labels(asked)}. Apart from them, of "
+        f"{counted(len(controls), 'claim')} on controls {_labels(controls)}."
+    )
+
+
+def _labels(claims: Sequence[ClaimResult]) -> str:
     parts = []
     for label, verb in (
         (HOLDS, "{} holds|{} hold"),
         (CONTRADICTED, "{} is contradicted|{} are contradicted"),
         (INCONCLUSIVE, "{} is inconclusive|{} are inconclusive"),
         (INCOMPLETE, "{} is incomplete|{} are incomplete"),
+        (NOT_FINITE, "{} is not finite|{} are not finite"),
         (NOT_MEASURED, "{} is not measured|{} are not measured"),
     ):
         names = [one.name for one in claims if one.label == label]
@@ -50,7 +63,7 @@ def answer_of(claims: Sequence[ClaimResult], pending: str) -> str:
             words = verb.split("|")[len(names) > 1].format(len(names))
             more = f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else ""
             parts.append(f"{words} ({', '.join(names[:MOST_NAMED])}{more})")
-    return f"Of {counted(len(claims), 'claim')} {', '.join(parts)}."
+    return ", ".join(parts)
 
 
 def figure_words(claim: ClaimResult | Claim) -> str:

@@ -74,7 +74,9 @@ def print_status(study: Study, plan: Plan) -> None:
                 markup=False,
             )
     total = ", ".join(f"{count} {state}" for state, count in sorted(plan.counts.items()))
-    console.print(f"{total}; {disk_bytes(study, plan) / 2**20:.1f} MiB on disk", markup=False)
+    console.print(
+        f"{total}; {disk_bytes(study, plan) / 2**20:.1f} MiB on disk, with its report", markup=False
+    )
     for line in points_lines(plan):
         console.print(line, markup=False, soft_wrap=True)
     for line in _who_works(study):

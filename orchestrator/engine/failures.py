@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import re
 from pathlib import Path
 
@@ -10,6 +12,7 @@ from orchestrator.records import Failure, FailureKind
 from workloads.errors import DivergedError, InputError
 
 CAUSE_LENGTH = 300
+FULL = (errno.ENOSPC, errno.EDQUOT)
 
 _MEMORY_WORDS = (
     "out of memory",
@@ -35,6 +38,11 @@ def failure_of_lost_worker(seen: str, killed_for_memory: bool) -> Failure:
     if killed_for_memory or _speaks_of_memory(seen):
         return Failure("out_of_memory", text)
     return Failure("node_lost", text)
+
+
+def speaks_of_full_disk(cause: str) -> bool:
+    """Whether a failure's cause says that a disk, or somebody's part of it, is full."""
+    return any(os.strerror(number).lower() in cause.lower() for number in FULL)
 
 
 def out_of_memory_kills() -> int:

@@ -6,6 +6,7 @@ This is a study's retry policy, whoever runs its trials: what runs them retries 
 from __future__ import annotations
 
 import logging
+import socket
 import time
 import uuid
 from collections import Counter, deque
@@ -16,7 +17,7 @@ from typing import NamedTuple, Protocol
 import msgspec
 
 from orchestrator.attempts import Attempt, attempts, claim_attempt
-from orchestrator.engine.failures import failure_of_lost_worker
+from orchestrator.engine.failures import failure_of_lost_worker, speaks_of_full_disk
 from orchestrator.engine.ticket import Ticket
 from orchestrator.errors import BusyError
 from orchestrator.home import Home
@@ -104,10 +105,17 @@ class Feed:
     """Trials that one more loss would fail. One of them at most is out at a time: what takes its
     node down takes the trials beside it down too, and they must not fail for it."""
     stopped: bool = False
+    full_disk: str = ""
+    """What a trial said that found the disk full: every other one would find it so too."""
+
+    @property
+    def closed(self) -> bool:
+        """Whether nothing more is handed out, whatever is left."""
+        return self.stopped or bool(self.full_disk)
 
     def take(self, tune_id: str) -> Ticket | None:
         """A ticket for a Tune trial; None if there is none now."""
-        if self.stopped or len(self.out) >= self.max_out:
+        if self.closed or len(self.out) >= self.max_out:
             return None
         ticket = self._due_again() or self._next_of_source()
         if ticket is None:
@@ -121,7 +129,7 @@ class Feed:
 
     def left(self) -> int:
         """How many trials have not ended."""
-        if self.stopped:
+        if self.closed:
             return len(self.out)
         return len(self.out) + len(self.again) + self.source.left()
 
@@ -129,7 +137,7 @@ class Feed:
         """Whether nothing is out and nothing will come."""
         if self.out:
             return False
-        return self.stopped or (not self.again and self.source.exhausted())
+        return self.closed or (not self.again and self.source.exhausted())
 
     def succeeded(self, tune_id: str, state: State) -> Ticket | None:
         """An attempt ended by itself: done, pruned or cancelled."""
@@ -171,7 +179,10 @@ class Feed:
     def refused(self, tune_id: str, failure: Failure) -> Failed | None:
         """An attempt could not even begin: the disk refused, say."""
         ticket = self.out.pop(tune_id, None)
-        return None if ticket is None else self._settled(ticket, failure)
+        if ticket is None:
+            return None
+        self._notice_full_disk(failure, None)
+        return self._settled(ticket, failure)
 
     def failed(self, tune_id: str, seen: str, memory_kill: bool) -> Failed | None:
         """An attempt failed: what it recorded of itself or, if its process died without a word,
@@ -188,8 +199,21 @@ class Feed:
             if told and failure.kind == "node_lost":
                 _finish(mine, "preempted", told=told)
                 return self._resumed(ticket, mine, f"told to leave: {told}")
+            self._notice_full_disk(failure, mine)
             failure = self._record_loss(ticket, mine, failure)
+        else:
+            self._notice_full_disk(failure, mine)
         return self._settled(ticket, failure)
+
+    def _notice_full_disk(self, failure: Failure, mine: Attempt | None) -> None:
+        """Closes the feed where the disk that is full is this host's, or holds the home: a disk of
+        another node says nothing of the others."""
+        if self.full_disk or not speaks_of_full_disk(failure.cause):
+            return
+        claim = mine.claim() if mine is not None else None
+        here = claim is None or claim.process.host == socket.gethostname()
+        if here or str(self.home.root) in failure.cause:
+            self.full_disk = failure.cause
 
     def _resumed(self, ticket: Ticket, mine: Attempt | None, cause: str) -> Failed:
         """Hands a trial out again that was told to leave, unless that never comes to anything."""

@@ -20,7 +20,7 @@ STOP_PATIENCE_S = 10.0
 """How long a trial that is stopped has for rank 0 to let go of its files."""
 CUT_OFF_PATIENCE_S = 10.0
 """How long a rank that could not reach another waits for that one's own end: the cause."""
-LOSS_PATIENCE_S = 0.5
+LOSS_PATIENCE_S = 2.0
 """After one rank's death: which of several died first is not known, so all of them are named."""
 
 

@@ -33,7 +33,7 @@ from orchestrator.identity import identity_config
 from orchestrator.leaving import Ear, ToldToLeave, Word, cancelled, heeding, noticed
 from orchestrator.ledger import record_identity
 from orchestrator.records import Failure, Outcome, State, storable
-from orchestrator.score_files import write_scores
+from orchestrator.score_files import scores_digest, write_scores
 from telemetry.emitter import Push
 from workloads.contract import (
     Input,
@@ -238,6 +238,7 @@ def _outcome(
         flags=sorted(result.flags),
         notes=list(result.notes),
         scores=None if scores is None else scores.relative_to(trial_folder).as_posix(),
+        scores_digest=None if scores is None else scores_digest(scores.read_bytes()),
         artifacts=held.artifacts.relative_to(trial_folder).as_posix(),
         resumed_at_step=resumed_at,
     )

@@ -133,7 +133,7 @@ def _intro(alarms: StudyAlarms) -> Iterator[str]:
         else ""
     )
     yield (
-        f"Both signals are held to the same rate of false alarms: thresholds are set for "
+        f"All signals are held to the same rate of false alarms: thresholds are set for "
         f"{alarms.rate * 100:g} % of healthy runs. Intervals are {sure}{arms}."
     )
 

@@ -49,7 +49,16 @@ def claim_sections(
     )
     runs = ShownTable(
         "what each figure was made from",
-        ("claim", "statistic", "runs", "failed", "without a value", "units measured", "why"),
+        (
+            "claim",
+            "statistic",
+            "runs",
+            "failed",
+            "without a value",
+            "units measured",
+            "not finite",
+            "why",
+        ),
         tuple(
             (
                 one.name,
@@ -58,11 +67,12 @@ def claim_sections(
                 str(one.failed),
                 str(one.silent),
                 f"{one.units:,}",
+                f"{one.not_finite:,}",
                 one.why or "-",
             )
             for one in claims.claims
         ),
-        frozenset({2, 3, 4, 5}),
+        frozenset({2, 3, 4, 5, 6}),
     )
     shown = tuple((text, name) for text, name in pictures.items() if text == PICTURE)
     lines = (_intro(claims), *sources)
@@ -75,7 +85,7 @@ def _intro(claims: StudyClaims) -> str:
     return (
         f"Intervals are {level(claims.confidence)}{together}, over runs. A claim holds if all of "
         "the interval lies where it is said to lie, is contradicted if none does, and is "
-        "inconclusive else."
+        "inconclusive else. A run with a value that is not finite leaves no figure."
     )
 
 
@@ -115,7 +125,9 @@ def _row(one: ClaimResult) -> dict[str, Any]:
         "planned": one.planned,
         "failed": one.failed,
         "silent": one.silent,
+        "strange": one.strange,
         "units": one.units,
+        "not_finite": one.not_finite,
         "events": one.events,
         "confidence": one.confidence,
         "family": one.family,

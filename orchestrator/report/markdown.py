@@ -136,7 +136,7 @@ def _provenance(info: StudyInfo) -> str:
         "Home": info.home,
         "MLflow run": info.mlflow_run_id,
         "Time in trials": duration_text(info.wall_time_s),
-        "Disk": size_text(info.disk_bytes),
+        "Disk, trials alone": size_text(info.disk_bytes),
         "Written": info.created,
         **info.provenance,
     }

@@ -98,12 +98,14 @@ class PointsSoFar:
 
 @dataclass(frozen=True)
 class Notice:
-    """An alert of the study: about a trial if `identity` names one."""
+    """An alert of the study: about a trial if `identity` names one, about those of an arm that have
+    ended if `arm` does."""
 
     level: Literal["info", "warning", "critical"]
     kind: str
     text: str
     identity: str | None = None
+    arm: str | None = None
 
 
 @dataclass(frozen=True)

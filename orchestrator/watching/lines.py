@@ -35,6 +35,8 @@ class ChangeLines:
             yield change_line(change, frame)
         told = {(change.identity, change.state) for change in frame.changes}
         for notice in frame.notices:
+            if notice.arm is not None and not frame.over:
+                continue  # counted once no more come
             key = (notice.identity, notice.kind, notice.text)
             if key in self._told:
                 continue

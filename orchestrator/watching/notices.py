@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from orchestrator.attempts import Attempt
 from orchestrator.planning import PlannedTrial
+from orchestrator.watching.ended import KINDS
 from orchestrator.watching.frame import Notice
 from orchestrator.watching.spools import TrialSpools
 
@@ -66,11 +67,20 @@ class Notices:
             self._take({(trial.identity, "lost", str(attempt.number)): notice})
 
     def ended(self, identity: str) -> None:
-        """No more is heard of a trial; what was told of it stays."""
+        """No more is heard of a trial; what was told of it stays, but for what is counted by arm
+        (`orchestrator.watching.ended`)."""
         self._let_go.pop(identity, None)
+        for key in [key for key in self._told if key[0] == identity and key[1] in KINDS]:
+            del self._told[key]
 
-    def all(self, items: Iterable[PlannedTrial], damaged: Mapping[str, str]) -> tuple[Notice, ...]:
-        """Every alert, the gravest kind first, the newest first within it."""
+    def all(
+        self,
+        items: Iterable[PlannedTrial],
+        damaged: Mapping[str, str],
+        by_arm: Iterable[Notice] = (),
+    ) -> tuple[Notice, ...]:
+        """Every alert, the gravest kind first, the newest first within it; `by_arm`: those of
+        trials that have ended."""
         found = [
             Notice("critical", "damaged", text, identity) for identity, text in damaged.items()
         ]
@@ -80,7 +90,7 @@ class Notices:
             if identity not in seen and (notice := trial_notice(item)) is not None:
                 seen.add(identity)
                 found.append(notice)
-        found += reversed(self._told.values())
+        found += [*reversed(self._told.values()), *by_arm]
         return tuple(sorted(found, key=lambda notice: SEVERITY[notice.level]))
 
     def _take(self, found: Mapping[_Key, Notice]) -> None:
@@ -101,5 +111,7 @@ def trial_notice(item: PlannedTrial) -> Notice | None:
         return Notice("critical", "failed", text, trial.identity)
     if item.state == "done" and record.outcome is not None and record.outcome.flags:
         text = f"{place}: {', '.join(record.outcome.flags)}"
+        if record.outcome.notes:
+            text += f" ({'; '.join(record.outcome.notes)})"
         return Notice("warning", "flagged", text, trial.identity)
     return None

@@ -152,24 +152,23 @@ def _table(title: str) -> Table:
 def _arms(frame: Frame, width: int, most: int) -> Table:
     from rich.text import Text
 
-    metric = frame.metric or "result"
+    ruled = frame.metric is not None
     table = _table("Arms so far")
     table.add_column("arm", overflow="fold", max_width=max(12, width // 3))
     table.add_column("done", justify="right", no_wrap=True)
-    table.add_column(f"mean {metric}", justify="right")
-    table.add_column(f"vs {frame.comparator or 'n/a'}", justify="left", overflow="fold")
+    if ruled:
+        table.add_column(f"mean {frame.metric}", justify="right")
+        table.add_column(f"vs {frame.comparator or 'n/a'}", justify="left", overflow="fold")
     rows = _chosen(frame, most)
     controls = [arm for arm in rows if arm.role == "control"]
     for arm in [*(arm for arm in rows if arm.role != "control"), *controls]:
         if controls and arm is controls[0]:
             table.add_section()
             table.add_row(Text("controls, never ranked", style="dim"))
-        table.add_row(
-            Text(arm.arm),
-            _counts(arm),
-            shown(arm.mean, frame.places),
-            _difference(arm, frame),
-        )
+        cells = [Text(arm.arm), _counts(arm)]
+        if ruled:
+            cells += [Text(shown(arm.mean, frame.places)), _difference(arm, frame)]
+        table.add_row(*cells)
     return table
 
 

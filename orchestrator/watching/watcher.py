@@ -20,6 +20,7 @@ from orchestrator.records import State
 from orchestrator.search_list import SearchList
 from orchestrator.verdict.numbers import decimals
 from orchestrator.watching.arms import arms_so_far, trial_value
+from orchestrator.watching.ended import EndedHealth
 from orchestrator.watching.frame import Change, Frame, Growth, Notice, StudyState
 from orchestrator.watching.notices import Notices
 from orchestrator.watching.points import PointsWatch
@@ -56,6 +57,7 @@ class Watcher:
         """Of the comparator's trials that are done, at most one a seed."""
         self._last_growth: Growth | None = None
         self._notices = Notices()
+        self._ended_health = EndedHealth(study.home)
         self._jobs = JobsWatch(study.folder)
         self._points = PointsWatch(study)
         self._first = True
@@ -217,6 +219,7 @@ class Watcher:
         if spools is None:
             folder = self.study.home.trial(identity)
             spools = self._spools[identity] = TrialSpools(folder)
+            self._ended_health.forget(identity)
         if whole:
             spools.read_all()
         else:
@@ -305,7 +308,11 @@ class Watcher:
             return None
 
     def _all_notices(self) -> tuple[Notice, ...]:
-        return self._notices.all(self._items, self._files.damaged)
+        ended = [item for item in self._items if item.state in OVER]
+        self._ended_health.look(ended)
+        return self._notices.all(
+            self._items, self._files.damaged, self._ended_health.notices(ended)
+        )
 
     # -- the study --------------------------------------------------------------------------------
 

@@ -34,6 +34,9 @@ class Seen:
     """[dim]: what went into the layer there, which is what the layer before it gave."""
     logits: Tensor | None = None
     """[vocabulary]: the model's logits there."""
+    token: Tensor | None = None
+    """[1]: whether the mask has a token for the first sample; None: no mask was needed. Without
+    one, the rows are of padding."""
     problems: list[str] = field(default_factory=list)
     """What could not be read, and why."""
 
@@ -182,7 +185,9 @@ class RowCapture:
         sample = hidden[:, 0] if self._sequence_first and not batch_first else hidden[0]
         if self._mask is None:
             return sample[-1].clone()
-        position = self._mask.last_token(sample.shape[0]).to(sample.device, non_blocking=True)
+        position, token = self._mask.last_token(sample.shape[0])
+        self._seen.token = token
+        position = position.to(sample.device, non_blocking=True)
         return torch.index_select(sample, 0, position)[0]
 
 
@@ -192,8 +197,9 @@ class _Mask:
     padding: bool
     """Whether true entries are padding, not tokens."""
 
-    def last_token(self, length: int) -> Tensor:
-        """[1]: where the last token of the first sample is among `length` positions.
+    def last_token(self, length: int) -> tuple[Tensor, Tensor]:
+        """[1], [1]: where the last token of the first sample is among `length` positions, and
+        whether it has any; nobody waits for a device to know.
 
         Counted from the end, so that it also holds where only the newest positions are computed
         (a cache), and where some were put in front (prompt tuning).
@@ -208,7 +214,7 @@ class _Mask:
         order = torch.arange(1, len(first) + 1, device=first.device)
         last = (tokens * order).argmax(dim=0, keepdim=True)
         position: Tensor = (last + (length - len(first))).clamp(0, length - 1)
-        return position
+        return position, tokens.any(dim=0, keepdim=True)
 
 
 def _positions_of_masks(module: nn.Module) -> dict[str, int]:

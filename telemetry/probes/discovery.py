@@ -27,6 +27,9 @@ _PARALLEL = ("DistributedDataParallel", "DataParallel", "FullyShardedDataParalle
 # Containers that models index, or iterate over, and never call: a hook on one would never fire.
 _NEVER_CALLED = ("ModuleList", "ModuleDict", "ParameterList", "ParameterDict")
 
+# What wrapping puts into the names of modules inside a model.
+_WRAPPERS = ("_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module")
+
 
 class LayerNotFoundError(ValueError):
     """A model has no blocks that are known, or no module of that name; says what it does have."""
@@ -121,6 +124,14 @@ def name_of(model: nn.Module, module: nn.Module) -> str:
         f"layer, a {type(module).__name__}, is not part of the {type(model).__name__}: give a "
         "module of this model, or its name"
     )
+
+
+def plain_name(model: nn.Module, module: nn.Module) -> str:
+    """As `name_of`, but the same whether the model is wrapped or not."""
+    inner = unwrapped(model)
+    within = any(one is module for one in inner.modules())
+    parts = name_of(inner if within else model, module).split(".")
+    return ".".join(part for part in parts if part not in _WRAPPERS)
 
 
 def unwrapped(model: nn.Module) -> nn.Module:

@@ -19,6 +19,9 @@ from telemetry.probes.kernels import kernels
 
 Vector = torch.Tensor | NDArray[Any]
 
+LARGEST_WINDOW = 1024
+"""Steps. A step's work grows with the third power of the window; its matrix takes 8 MiB here."""
+
 
 class GramWindow:
     """A first-in-first-out window of `window` vectors [dim] and their Gram matrix [window, window].
@@ -27,7 +30,7 @@ class GramWindow:
     pushed stays alive. Products are taken in float64, where a product of two float32 is exact.
     `dim` is that of the first vector.
 
-    Raises ValueError for a window of less than 2, or one that is no whole number.
+    Raises ValueError for a window of less than 2 or more than 1024, or one that is no whole number.
 
     >>> window = GramWindow(2)
     >>> window.push(np.array([3.0, 0.0]))
@@ -43,6 +46,11 @@ class GramWindow:
             raise ValueError(
                 f"the window is {window!r}; give a whole number of steps of at least 2: one vector "
                 "has but one singular value, which says nothing of others"
+            )
+        if window > LARGEST_WINDOW:
+            raise ValueError(
+                f"the window is {window} steps; give 2 to {LARGEST_WINDOW}: every step takes the "
+                "singular values of all of it"
             )
         self.window = window
         self._pushed = 0

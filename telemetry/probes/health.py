@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from numbers import Real
 from typing import Any, Literal
 
 import torch
@@ -11,11 +12,33 @@ import torch
 from telemetry.probes.positions import last_token
 from telemetry.probes.probes import DEFAULT_WINDOW, SVDProbe
 
-HealthState = Literal["buffering", "healthy", "collapse", "nonfinite"]
-"""`nonfinite` while the window holds a NaN or an infinity; `buffering` while there is no ratio."""
+HealthState = Literal["buffering", "healthy", "collapse", "nonfinite", "unmeasured"]
+"""`buffering` while the window fills; `nonfinite` while it holds a NaN or an infinity; `unmeasured`
+where nothing could be read of the step, or what was read has no ratio: `reason` says why."""
 
 COLLAPSE_THRESHOLD = 0.8
 """A ratio above it is collapse, unless another threshold is asked for."""
+
+ONLY_PADDING = "the first sample has no token that is no padding"
+NO_HIDDEN = "there are no hidden states: the tensor is empty"
+ONLY_ZEROS = "the window holds only zeros"
+
+
+def check_threshold(threshold: float, window: int) -> None:
+    """Refuses a threshold that no ratio of a window of so many steps can be above or below.
+
+    Raises ValueError, and TypeError for what is no number.
+    """
+    if isinstance(threshold, bool) or not isinstance(threshold, Real):
+        raise TypeError(
+            f"the threshold is {threshold!r}, a {type(threshold).__name__}; give a number from "
+            f"{1 / window:.6g} to 1"
+        )
+    if not 1 / window <= threshold <= 1:
+        raise ValueError(
+            f"the threshold is {threshold!r}; in a window of {window} the ratio lies from "
+            f"{1 / window:.6g} to 1, and so must its threshold"
+        )
 
 
 @dataclass(frozen=True)
@@ -37,12 +60,17 @@ class HealthStatus:
     """The step that this is of, where the one who asked for it gave one."""
     reason: str | None = None
     """Why there is no ratio, in words, where that is not for the window to fill."""
+    is_measured: bool = True
+    """Whether a ratio is to be had. False where nothing could be read of the step, where the window
+    is full and holds only zeros, and where no window is watched."""
 
     @property
     def state(self) -> HealthState:
         """One word for it. Never `healthy` without a ratio, or with a value that is not finite."""
         if not self.is_finite:
             return "nonfinite"
+        if not self.is_measured:
+            return "unmeasured"
         if self.is_collapsed:
             return "collapse"
         return "buffering" if self.svd_ratio is None else "healthy"
@@ -64,14 +92,11 @@ class TrainingMonitor:
         """A ratio strictly above `collapse_threshold` is collapse.
 
         Thresholds depend on the window: `implied_cosine(0.8, window)` tells what 0.8 means.
-        Raises ValueError for a window of less than 2, and a threshold outside of 1/W to 1.
+        Raises ValueError for a window that is none (`GramWindow`), and a threshold outside of 1/W
+        to 1; TypeError for a threshold that is no number.
         """
         self.probe = SVDProbe(window_size)
-        if not 1 / window_size <= collapse_threshold <= 1:
-            raise ValueError(
-                f"the collapse threshold is {collapse_threshold!r}; in a window of {window_size} "
-                f"the ratio lies from {1 / window_size:.6g} to 1, and so must its threshold"
-            )
+        check_threshold(collapse_threshold, window_size)
         self.collapse_threshold = collapse_threshold
 
     def analyse(
@@ -97,15 +122,16 @@ class TrainingMonitor:
         if not window.finite:
             reason = "a value in the window is not finite"
         elif vector is None:
-            reason = "the first sample has no token that is no padding"
+            reason = ONLY_PADDING if hidden.numel() else NO_HIDDEN
         elif ratio is None and window.full:
-            reason = "the window holds only zeros"
+            reason = ONLY_ZEROS
         return HealthStatus(
             svd_ratio=ratio,
             is_collapsed=ratio is not None and ratio > self.collapse_threshold,
             raw_obs=dict(figures),
             is_finite=window.finite,
             reason=reason,
+            is_measured=reason is None,
         )
 
     def to_state(self) -> dict[str, torch.Tensor]:

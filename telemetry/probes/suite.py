@@ -2,46 +2,42 @@
 
 from __future__ import annotations
 
-import difflib
 import logging
 import math
 from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Literal, get_args
+from typing import get_args
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from telemetry.probes.capture import RowCapture, Side
-from telemetry.probes.discovery import find_blocks, hookable, module_named
+from telemetry.probes.discovery import find_blocks, hookable, module_named, plain_name
 from telemetry.probes.gram import GramWindow
-from telemetry.probes.health import COLLAPSE_THRESHOLD, HealthStatus
+from telemetry.probes.health import (
+    COLLAPSE_THRESHOLD,
+    ONLY_PADDING,
+    ONLY_ZEROS,
+    HealthStatus,
+    check_threshold,
+)
 from telemetry.probes.kernels import kernels
+from telemetry.probes.monitors import PREDICTION, WINDOWED, Monitor, known_monitors
 from telemetry.probes.probes import DEFAULT_WINDOW
 from telemetry.probes.spectrum import effective_rank, implied_cosine, numerical_rank, sv_ratio
 from telemetry.probes.transfer import HostCopies, Layout, pack
 
 logger = logging.getLogger(__name__)
 
-Monitor = Literal[
-    "svd_ratio",
-    "rank",
-    "effective_rank",
-    "implied_cosine",
-    "layer_delta",
-    "activation_energy",
-    "entropy",
-    "margin",
-]
-WINDOWED = ("svd_ratio", "rank", "effective_rank", "implied_cosine")
-"""Monitors of the singular values of a window of rows; the others are of one step alone."""
-PREDICTION = ("entropy", "margin")
-"""Monitors of the logits."""
 ROWS_KEPT = 1024
 _SOURCE_NAMES = {"svd_ratio": "sv_ratio"}  # as the probes call it
+
+_WATCHED = "watched"
+"""Of a state: which side of which layer its window is of, as UTF-8."""
 
 Values = dict[str, float | None]
 
@@ -86,16 +82,12 @@ class MonitorSuite:
         strict: bool = False,
     ) -> None:
         """As `attach`."""
-        self.monitors = _known(monitors)
+        self.monitors = known_monitors(monitors)
         self.threshold = threshold
         self._strict = strict
         self._windowed = any(name in WINDOWED for name in self.monitors)
         self._window = GramWindow(window)
-        if not 1 / window <= threshold <= 1:
-            raise ValueError(
-                f"the threshold is {threshold!r}; in a window of {window} the ratio lies from "
-                f"{1 / window:.6g} to 1, and so must its threshold"
-            )
+        check_threshold(threshold, window)
         if capture not in get_args(Side):
             raise ValueError(f"capture is {capture!r}; valid: {', '.join(get_args(Side))}")
         if self._windowed:
@@ -106,17 +98,21 @@ class MonitorSuite:
                 "layer_delta compares a layer's output with its input: it can't be watched with "
                 "capture='input'; leave one of the two out"
             )
+        watched = _layer_of(model, layer)
         self._capture = RowCapture(
             model,
-            _layer_of(model, layer),
+            watched,
             capture,
             before=delta,
             logits=any(name in PREDICTION for name in self.monitors),
             strict=strict,
         )
+        self._watched = f"{capture} of {plain_name(model, watched) or 'the model'}"
         self._attached = True
         self._copies = HostCopies()
-        self._newest = HealthStatus(None, False, reason="no forward pass has been seen yet")
+        self._newest = HealthStatus(
+            None, False, reason="no forward pass has been seen yet", is_measured=False
+        )
         self._values: Values = dict.fromkeys(self._rows())
         self._finished: deque[tuple[int, Values, HealthStatus]] = deque(maxlen=ROWS_KEPT)
         self._warned = False
@@ -141,7 +137,8 @@ class MonitorSuite:
         the forward pass where something can't be read.
 
         Raises `ValueError` for monitors, windows and thresholds that are none,
-        `LayerNotFoundError` if there is no such layer, `TypeError` if it is no module.
+        `LayerNotFoundError` if there is no such layer; `TypeError` if it is no module, the
+        threshold no number, or `monitors` no names.
         """
         return cls(
             model,
@@ -156,8 +153,8 @@ class MonitorSuite:
     def observe(self, step: int) -> HealthStatus:
         """Takes in the newest forward pass as that of `step`; gives what is known by now.
 
-        Forward passes before the newest, as those of an evaluation, are passed over. Without one
-        since the last call nothing is taken in, and the status is as it was. Never waits.
+        Those before the newest are passed over: after an evaluation its last one is the newest.
+        Without one since the last call the status is as it was. Never waits.
         """
         seen = self._capture.take()
         if seen is not None:
@@ -205,20 +202,29 @@ class MonitorSuite:
         return [status for _, _, status in self._drained()]
 
     def to_state(self) -> dict[str, Tensor]:
-        """The window, for a checkpoint. Waits for the device.
+        """The window and of what it is, for a checkpoint. Waits for the device.
 
-        What was not drained is not in it: call `flush` and `drain` before.
+        What was not drained is not in it: call `flush` and `drain` before. Without a monitor that
+        has a window there is nothing to keep, {}.
         """
         self.flush()
-        return self._window.to_state() if self._windowed else {}
+        if not self._windowed:
+            return {}
+        watched = torch.tensor(list(self._watched.encode()), dtype=torch.uint8)
+        return {**self._window.to_state(), _WATCHED: watched}
 
     def restore(self, state: Mapping[str, Tensor]) -> None:
-        """Goes on from `to_state`; without a state, or with another window's, it fills anew."""
-        if not state or not self._windowed:
+        """Goes on from `to_state`. Without a state, or with that of another window or layer, the
+        window fills anew, with a warning; without a window to fill nothing is restored."""
+        if not self._windowed:
             return
         try:
+            told = bytes(state.get(_WATCHED, torch.empty(0)).tolist()).decode()
+            if told and told != self._watched:
+                raise ValueError(f"the state is of the {told}, watched is the {self._watched}")
             self._window.restore(state)
         except ValueError as error:
+            self._window = GramWindow(self._window.window)
             logger.warning("monitors start with an empty window: %s", error)
 
     def close(self) -> None:
@@ -264,15 +270,20 @@ class MonitorSuite:
     def _read_arrived(self, *, wait: bool) -> None:
         for sent, packed in self._copies.arrived(wait=wait):
             if packed is None or sent.layout is None:
-                self._warn(sent.problem)
-                status = HealthStatus(
-                    None, False, {}, self._window.finite, sent.step, reason=sent.problem
-                )
-                rows: Values = dict.fromkeys(self._rows())
-                rows["health/nonfinite"] = None if self._window.finite else 1.0
-                self._finish(sent.step, status, rows)
+                self._pass_over(sent.step, sent.problem)
+            elif sent.layout.masked and not packed[-1]:
+                self._pass_over(sent.step, ONLY_PADDING)
             else:
                 self._take_in(sent, sent.layout, packed)
+
+    def _pass_over(self, step: int, problem: str | None) -> None:
+        """A step of which nothing is taken in: it says nothing, but for a NaN from before."""
+        self._warn(problem)
+        finite = self._window.finite
+        status = HealthStatus(None, False, {}, finite, step, problem, is_measured=False)
+        rows: Values = dict.fromkeys(self._rows())
+        rows["health/nonfinite"] = None if finite else 1.0
+        self._finish(step, status, rows)
 
     def _take_in(self, sent: _Sent, layout: Layout, packed: NDArray[np.float32]) -> None:
         figures, problem = self._of_step(layout, packed)
@@ -282,8 +293,9 @@ class MonitorSuite:
             problem = self._push(packed[: layout.row]) or problem
             finite = finite and self._window.finite
             figures |= self._of_window()
-        self._warn(problem)
-        reason = problem or self._no_ratio(figures)
+        no_ratio = self._no_ratio(figures)
+        self._warn(problem or (ONLY_ZEROS if no_ratio == ONLY_ZEROS else None))
+        reason = problem or no_ratio
         ratio = figures.get("svd_ratio")
         measured = ratio if ratio is not None and math.isfinite(ratio) else None
         rows: Values = dict.fromkeys(self._rows())
@@ -294,7 +306,9 @@ class MonitorSuite:
             rows["health/collapsed"] = float(collapsed)
         told = {name: figures.get(name) for name in self.monitors}
         raw = {_SOURCE_NAMES.get(name, name): one for name, one in told.items() if one is not None}
-        status = HealthStatus(measured, collapsed, raw, finite, sent.step, reason)
+        status = HealthStatus(
+            measured, collapsed, raw, finite, sent.step, reason, is_measured=no_ratio is None
+        )
         self._finish(sent.step, status, rows)
 
     def _of_step(
@@ -312,7 +326,9 @@ class MonitorSuite:
                 f"{layout.row}: watch a layer that keeps the width"
             )
         if layout.prediction:
-            figures["entropy"], figures["margin"] = map(float, rest[-2:])
+            figures["entropy"], figures["margin"] = map(
+                float, rest[layout.before : layout.before + 2]
+            )
         if "activation_energy" in self.monitors:
             figures["activation_energy"] = float(np.linalg.norm(row.astype(np.float64)))
         return figures, problem
@@ -334,7 +350,7 @@ class MonitorSuite:
         if not self._window.finite:
             return "a value in the window is not finite"
         if self._window.full and figures["svd_ratio"] is None:
-            return "the window holds only zeros"
+            return ONLY_ZEROS
         return None
 
     def _of_window(self) -> dict[str, float | None]:
@@ -370,19 +386,6 @@ def _layer_of(model: nn.Module, layer: str | nn.Module | None) -> nn.Module:
     if isinstance(layer, str):
         return module_named(model, layer)
     return hookable(layer)
-
-
-def _known(monitors: Sequence[str]) -> tuple[str, ...]:
-    names = (monitors,) if isinstance(monitors, str) else tuple(monitors)
-    valid = get_args(Monitor)
-    for name in names:
-        if name not in valid:
-            near = difflib.get_close_matches(str(name), valid, n=1)
-            hint = f"; did you mean {near[0]}?" if near else ""
-            raise ValueError(f"'{name}' is no monitor{hint}; there are {', '.join(valid)}")
-    if not names:
-        raise ValueError(f"no monitor is named; there are {', '.join(valid)}")
-    return tuple(dict.fromkeys(names))
 
 
 def _layer_delta(row: NDArray[np.float32], before: NDArray[np.float32]) -> float | None:

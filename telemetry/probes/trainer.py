@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections import deque
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from transformers import TrainerCallback
+from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 
 from telemetry.probes.capture import Side
 from telemetry.probes.health import COLLAPSE_THRESHOLD, HealthStatus
+from telemetry.probes.monitors import Monitor
 from telemetry.probes.probes import DEFAULT_WINDOW
-from telemetry.probes.suite import Monitor, MonitorSuite
+from telemetry.probes.suite import MonitorSuite
 
 if TYPE_CHECKING:
     from torch import nn
 
 STATUSES_KEPT = 10_000
+logger = logging.getLogger(__name__)
 
 
 class HealthCallback(TrainerCallback):  # type: ignore[misc]
@@ -28,8 +33,10 @@ class HealthCallback(TrainerCallback):  # type: ignore[misc]
     and theirs comes before. `statuses` has one `HealthStatus` for each step, the newest 10,000.
     It reports and never stops a training: a callback of your own may, with `status`.
 
-    Takes what `MonitorSuite.attach` takes, and raises what it raises when training begins. A
-    training that is resumed begins with an empty window.
+    Takes what `MonitorSuite.attach` takes, and raises what it raises when training begins.
+
+    The window is kept in the trainer's checkpoints, a file for each process, and a training that is
+    resumed from the `output_dir` goes on with it; from anywhere else it fills anew, with a warning.
     """
 
     def __init__(
@@ -68,6 +75,19 @@ class HealthCallback(TrainerCallback):  # type: ignore[misc]
         """Hooks on the model."""
         self._close()
         self._suite = MonitorSuite.attach(kwargs["model"], **self._options)
+        if state.global_step:
+            self._restore(_kept(args, state))
+
+    def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Keeps the window in the checkpoint that was just written."""
+        from safetensors.torch import save_file
+
+        path = _kept(args, state)
+        if self._suite is None or not path.parent.is_dir():
+            return
+        if window := self._suite.to_state():
+            save_file(window, path)
+        self._keep()
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Takes in the step's last forward pass: with accumulation that of its last batch."""
@@ -95,6 +115,16 @@ class HealthCallback(TrainerCallback):  # type: ignore[misc]
         """Takes the hooks off."""
         self._close()
 
+    def _restore(self, path: Path) -> None:
+        from safetensors.torch import load_file
+
+        if self._suite is None or not self._suite.to_state():
+            return  # no window, so nothing was kept
+        if path.is_file():
+            self._suite.restore(load_file(path))
+        else:
+            logger.warning("monitors start with an empty window: there is no %s", path)
+
     def _close(self) -> None:
         if self._suite is not None:
             self._suite.close()
@@ -104,3 +134,9 @@ class HealthCallback(TrainerCallback):  # type: ignore[misc]
     def _keep(self) -> None:
         if self._suite is not None:
             self.statuses.extend(self._suite.drain_statuses())
+
+
+def _kept(args: Any, state: Any) -> Path:
+    """Where this process keeps its window in the checkpoint of the step that the trainer is at."""
+    folder = Path(args.output_dir) / f"{PREFIX_CHECKPOINT_DIR}-{state.global_step}"
+    return folder / f"health-{args.process_index}.safetensors"

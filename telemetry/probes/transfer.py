@@ -25,6 +25,8 @@ class Layout:
     """How many the row before the layer has; 0: it was not read."""
     prediction: bool
     """Whether entropy and margin of the prediction follow."""
+    masked: bool = False
+    """Whether a last value follows: 1 if the row is of a token, 0 if the mask has none."""
 
 
 class Event(Protocol):
@@ -60,11 +62,14 @@ def pack(seen: Seen) -> tuple[Tensor, Layout]:
             parts.append(seen.before.float())
         if seen.logits is not None:
             parts.append(_prediction(seen.logits))
+        if seen.token is not None:
+            parts.append(seen.token.float())
         packed = parts[0]
         if len(parts) > 1:
             packed = torch.cat([one.to(packed.device, non_blocking=True) for one in parts])
     before = 0 if seen.before is None else len(seen.before)
-    return packed, Layout(len(seen.row), before, seen.logits is not None)
+    masked = seen.token is not None
+    return packed, Layout(len(seen.row), before, seen.logits is not None, masked)
 
 
 def _prediction(logits: Tensor) -> Tensor:

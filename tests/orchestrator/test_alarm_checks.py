@@ -25,6 +25,9 @@ def changed(name: str, **parts: Any) -> dict[str, Any]:
     return {**claims(), name: {**claims()[name], **parts}}
 
 
+ZZ = {"structure": {"column": "zz"}, "loss": {"column": "loss"}}
+
+
 @pytest.mark.parametrize(
     ("parts", "told"),
     [
@@ -35,6 +38,13 @@ def changed(name: str, **parts: Any) -> dict[str, Any]:
         ({"alarms": alarm_rule(onset="onset")}, "alarms.onset 'onset'"),
         ({"alarms": alarm_rule(onset="train/loss")}, "alarms.onset 'train/loss'"),
         ({"claims": changed("middle", arm="nobody")}, "arm in claims.middle 'nobody'"),
+        ({"claims": changed("middle", column="lss")}, "Did you mean 'loss'?"),
+        ({"claims": changed("middle", split="test")}, "split in claims.middle 'test'"),
+        ({"claims": changed("in-zone", expected=[2, 3])}, "expected has 2, but a share figure"),
+        ({"claims": changed("collapses", expected=[None, 9])}, "a part of all, from 0 to 1"),
+        ({"alarms": alarm_rule(split="tests")}, "split in alarms 'tests'"),
+        ({"alarms": alarm_rule(signals=ZZ)}, "column in alarms.signals.structure 'zz'"),
+        ({"calibration": []}, "is empty, so that the arm has no run"),
         ({"calibration": "0-9", "unseen": "9-12"}, "share 1 run (seed 9): thresholds must be"),
         ({"calibration": "0-9", "unseen": "5-12"}, "share 5 runs (seed 5 and 4 more)"),
     ],
@@ -108,7 +118,7 @@ def test_a_plan_says_that_thresholds_will_not_be_calibrated(home: Home) -> None:
     notes = Study.load(series_study(), home=home.root).plan().notes
     assert any(
         "too few healthy runs to calibrate (healthy has 10 of 99, unseen has 6 of 200): every arm "
-        'will be called "not calibrated"' in note
+        'that is not synthetic will be called "not calibrated"' in note
         for note in notes
     )
     enough = Study.load(series_study("0-98", "100-299", seeds=[300]), home=home.root).plan().notes
@@ -125,3 +135,27 @@ def test_a_plan_says_which_medians_have_no_interval(home: Home) -> None:
     )
     few = Study.load(series_study("0-2"), home=home.root).plan().notes
     assert any("claims on healthy: fewer than 5 runs" in note for note in few)
+
+
+def test_healthy_arms_of_unlike_configurations_are_refused(home: Home) -> None:
+    study = series_study()
+    study["design"]["arms"][1]["overrides"] = {"ratio_rise": 0.1}
+    told = refusal(study, home)
+    assert "the arms healthy and unseen differ in ratio_rise" in told
+
+
+def test_a_plan_says_which_arms_share_seeds_with_the_thresholds(home: Home) -> None:
+    notes = Study.load(series_study(seeds="8-11"), home=home.root).plan().notes
+    assert any(
+        "arms share seeds with healthy (collapse 2, explosion 2, drawn 2)" in note for note in notes
+    )
+    assert not any(
+        "share seeds" in n for n in Study.load(series_study(), home=home.root).plan().notes
+    )
+
+
+def test_a_plan_says_that_no_unseen_runs_could_pass_the_check(home: Home) -> None:
+    rule = alarm_rule(allowed=0.001)
+    study = series_study("0-98", "100-299", seeds=[300], alarms=rule)
+    notes = Study.load(study, home=home.root).plan().notes
+    assert any("200 unseen runs cannot show a rate of at most 0.001" in note for note in notes)

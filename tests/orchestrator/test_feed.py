@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 
+import msgspec
 import pytest
 
 from orchestrator import Study
@@ -12,7 +13,7 @@ from orchestrator.engine.feed import BUSY_PAUSE_S, Feed, ListedTickets
 from orchestrator.engine.ticket import Ticket
 from orchestrator.home import Home
 from orchestrator.ledger import read_trial
-from orchestrator.records import Failure, FailureKind, State
+from orchestrator.records import Claim, Failure, FailureKind, State
 from orchestrator.study_file import Retries
 from tests.orchestrator.quick_study import arm, quick_study, tickets
 
@@ -207,7 +208,7 @@ def test_an_attempt_that_could_not_begin_is_tried_again_as_the_study_says(
     told = []
     for _ in range(2):
         ticket = take(feed)
-        told.append(feed.refused("t", Failure("unknown", "OSError: No space left on device")))
+        told.append(feed.refused("t", Failure("unknown", "OSError: Input/output error")))
     assert [one.again for one in told if one is not None] == [True, False]
     assert ended == [(ticket.identity, "failed")]
     assert feed.finished()
@@ -242,3 +243,55 @@ def test_a_disk_that_refuses_the_end_of_a_lost_attempt_neither_ends_the_driver_n
         again.append(told.again)
         attempts(home.trial(ticket.identity))[-1].finish("preempted")
     assert again == [True, True, False]
+
+
+# -- a full disk ----------------------------------------------------------------------------------
+
+
+FULL = "OSError: [Errno 28] No space left on device"
+
+
+def out_of_space(home: Home, feed: Feed, name: str, host: str | None = None) -> None:
+    held = claimed(home, take(feed, name))
+    if host is not None:
+        known = msgspec.json.decode((held.folder / "claim.json").read_bytes(), type=Claim)
+        process = msgspec.structs.replace(known.process, host=host)
+        elsewhere = msgspec.structs.replace(known, process=process)
+        (held.folder / "claim.json").write_bytes(msgspec.json.encode(elsewhere))
+    held.finish("failed", Failure("unknown", FULL))
+    assert feed.failed(name, "", False) is not None
+
+
+def test_after_a_full_disk_no_other_trial_is_begun(home: Home, some: list[Ticket]) -> None:
+    feed = feed_of(home, some, max_out=2, unknown=3)
+    other = take(feed, "two")
+    out_of_space(home, feed, "one")
+    assert feed.full_disk == FULL
+    assert feed.take("three") is None
+    assert feed.left() == 1
+    assert not feed.finished()
+    feed.succeeded("two", "done")
+    assert feed.finished()
+    assert other.identity not in feed.tries
+
+
+def test_a_full_disk_that_no_file_tells_of_is_heard_from_what_tune_saw(
+    home: Home, some: list[Ticket]
+) -> None:
+    feed = feed_of(home, some)
+    take(feed)
+    told = feed.failed("t", f"AttemptFailed: unknown: {FULL}", False)
+    assert told is not None
+    assert feed.full_disk
+    assert feed.finished()
+    refusing = feed_of(home, some)
+    take(refusing)
+    refusing.refused("t", Failure("unknown", FULL))
+    assert refusing.finished()
+
+
+def test_the_full_disk_of_another_node_stops_nothing(home: Home, some: list[Ticket]) -> None:
+    feed = feed_of(home, some, unknown=0)
+    out_of_space(home, feed, "one", host="another-node")
+    assert not feed.full_disk
+    assert feed.take("two") is not None

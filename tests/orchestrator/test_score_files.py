@@ -10,9 +10,11 @@ from orchestrator import Study
 from orchestrator.errors import DamagedFileError
 from orchestrator.home import Home
 from orchestrator.judging import evidence
-from orchestrator.score_files import read_scores, write_scores
+from orchestrator.reporting import report_study
+from orchestrator.score_files import read_scores, scores_digest, why_unreadable, write_scores
 from orchestrator.verdict import ReplicateScores
 from tests.orchestrator.quick_study import arm, finish, quick_study, rule
+from tests.orchestrator.series_study import series_study
 from workloads.contract import Scores
 
 
@@ -69,7 +71,7 @@ def with_wrong_pages(content: bytes) -> bytes:
 def test_a_damaged_file_is_an_error_that_says_what_to_do(path: Path, harm: object) -> None:
     assert callable(harm)
     path.write_bytes(harm(path.read_bytes()))
-    with pytest.raises(DamagedFileError, match=r"cannot be read.*orrery run STUDY --again ID"):
+    with pytest.raises(DamagedFileError, match="cannot be read"):
         read_scores(path, "test", "f1")
 
 
@@ -93,3 +95,43 @@ def test_a_verdict_uses_no_more_questions_than_its_study_asks(home: Home, tmp_pa
     shared = replicate(home, 10)
     assert shared.units == alone.units == [f"q{i}" for i in range(10)]
     assert shared.clusters == alone.clusters
+
+
+def test_another_content_does_not_pass_for_what_a_trial_wrote(path: Path) -> None:
+    digest = scores_digest(path.read_bytes())
+    assert why_unreadable(path, digest) == ""
+    assert read_scores(path, "test", "f1", digest=digest) is not None
+    fewer = write_scores([Scores("test", ["q0"], ["a"], {"f1": [0.0]})], path)
+    assert fewer == path
+    assert read_scores(path, "test", "f1") is not None  # of a version that kept no hash
+    with pytest.raises(DamagedFileError, match="is not what its trial wrote"):
+        read_scores(path, "test", "f1", digest=digest)
+    path.unlink()
+    assert why_unreadable(path, digest) == "is gone"
+
+
+@pytest.mark.parametrize("part", ["alarms", "claims"])
+def test_damaged_scores_are_named_with_the_command_that_mends_them(home: Home, part: str) -> None:
+    without = {"claims": {}} if part == "alarms" else {"alarms": None}
+    mapping = series_study("0-2", "100-101", seeds=[200], **without)
+    study = Study.load(mapping, home=home.root)
+    finish(study)
+    kept = report_study(study, study.plan())
+    assert kept.findings.answer
+    first, second, third = (
+        study.home.trial(item.trial.identity) / str(item.record.outcome.scores)
+        for item in study.plan().trials
+        if item.trial.arm == "healthy" and item.record.outcome is not None
+    )
+    first.unlink()
+    second.write_bytes(b"")
+    write_scores([Scores("steps", ["0"], ["0"], {"loss": [1.0], "sv_ratio": [0.1]})], third)
+    with pytest.raises(DamagedFileError) as caught:  # the report that is kept does not stand for it
+        report_study(study, study.plan())
+    told = str(caught.value)
+    assert told.startswith("The scores of 3 trials cannot be used: healthy seed 0: ")
+    assert f"'{first}' is gone; healthy seed 1: '{second}'" in told
+    assert f"'{third}' is not what its trial wrote" in told
+    assert told.count("--again") == 3
+    assert f"--again {first.parents[1].name[:8]}" in told
+    assert [line for line in study.ledger.verify() if "is not what its trial wrote" in line]

@@ -103,6 +103,18 @@ def test_a_setting_below_a_plain_value_is_refused() -> None:
         set_dotted({"steps": 3}, "steps.many", 1)
 
 
+@pytest.mark.parametrize("key", ["effect", "base.effect"])
+def test_a_setting_that_every_arm_overrides_is_refused(key: str) -> None:
+    data = quick_study()
+    data["design"]["arms"] = [
+        {"name": f"arm-{effect}", "overrides": {"effect": effect}} for effect in (1, 2)
+    ]
+    with pytest.raises(UsageError, match="'effect' is set by every arm of this study"):
+        with_settings(data, {key: 3})
+    data["design"]["arms"].append({"name": "base"})  # which reads it
+    assert with_settings(data, {key: 3})["base"]["effect"] == 3
+
+
 def test_overrides_merge_mappings_and_replace_the_rest() -> None:
     base = {"a": {"x": 1, "y": 2}, "l": [1, 2], "n": None}
     assert merged(base, {"a.x": 5, "l": [3], "n.z": 1}) == {

@@ -157,6 +157,15 @@ def test_a_result_that_was_observed_less_widely_is_still_missing(home: Home) -> 
     assert watcher.look().counts == {"done": 2}
 
 
+def test_what_a_flagged_trial_says_of_itself_stands_beside_its_flags(home: Home) -> None:
+    study = study_of(home, arm("plain", "baseline"), seeds=[0])
+    with held(study, "plain") as one:
+        publish(one.attempt, one.trial, flags=["diverged"], notes=["the loss was lost"])
+    assert [notice.text for notice in Watcher(study).look().notices] == [
+        "plain seed 0: diverged (the loss was lost)"
+    ]
+
+
 def test_a_retry_is_seen(home: Home) -> None:
     study = study_of(home, arm("plain", "baseline", fault="raise", fault_times=1), seeds=[0])
     (ticket,) = tickets(study)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -77,7 +77,14 @@ def claim(study: Study, trial: Trial) -> HeldAttempt:
     return attempt
 
 
-def publish(attempt: HeldAttempt, trial: Trial, **metrics: float) -> None:
+def publish(
+    attempt: HeldAttempt,
+    trial: Trial,
+    *,
+    flags: Sequence[str] = (),
+    notes: Sequence[str] = (),
+    **metrics: float,
+) -> None:
     """The outcome of a trial, as its worker publishes it."""
     now = time.time()
     outcome = Outcome(
@@ -89,6 +96,8 @@ def publish(attempt: HeldAttempt, trial: Trial, **metrics: float) -> None:
         started_at_s=now - 10.0,
         finished_at_s=now,
         metrics=dict(metrics),
+        flags=list(flags),
+        notes=list(notes),
         observed=dict(trial.observed),
     )
     assert attempt.publish(outcome)

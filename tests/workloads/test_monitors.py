@@ -14,9 +14,10 @@ from workloads.dtdr.workload import Dtdr
 from workloads.errors import InputError
 from workloads.latent_lora.config import LatentLoraConfig
 from workloads.latent_lora.workload import LatentLora
-from workloads.monitors import DESCRIPTIONS, WINDOWED
+from workloads.monitors import DESCRIPTIONS, WINDOWED, check_layer
 from workloads.morphogenesis.workload import Morphogenesis
 from workloads.recording import resolved
+from workloads.structural_health.inference_workload import StructuralHealthInference
 
 ON = ["svd_ratio", "effective_rank", "implied_cosine"]
 WATCHED = {"monitors": ON, "monitor_window": 10, "monitor_layer": None}
@@ -140,3 +141,48 @@ def test_a_workload_may_declare_one_of_them_itself() -> None:
     assert Own.metrics["health/rank"].unit == "m"
     assert Own.metrics["health/entropy"].unit == "nats"
     assert "health/rank" in Quick.metrics
+
+
+# -- which layer ----------------------------------------------------------------------------------
+
+MODULES = ("model.embed_tokens", "model.layers.0.mlp.up_proj", "model.layers.1.self_attn.q_proj")
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [
+        None,
+        "model.layers.1",
+        "model.layers.1.self_attn.q_proj",
+        "model.layers.0.mlp.act_fn",  # without weights of its own
+        "lm_head",  # whose weights may be those of the embedding
+        "base_model.model.model.layers.0",  # within PEFT
+        "transformer.model.layers.0",  # a body's own file, under a head
+    ],
+)
+def test_a_layer_that_the_model_may_have_is_accepted(layer: str | None) -> None:
+    check_layer(layer, MODULES)
+
+
+@pytest.mark.parametrize(
+    ("layer", "hint"),
+    [
+        ("nope", "give a module's name, such as"),
+        ("model.layers.2", "did you mean model.layers."),
+        ("model.layer.1", "did you mean model.layers.1?"),
+        ("model.layers.1.self_atn", "did you mean model.layers.1.self_attn?"),
+    ],
+)
+def test_a_layer_that_the_model_does_not_have_is_refused(layer: str, hint: str) -> None:
+    with pytest.raises(InputError) as refused:
+        check_layer(layer, MODULES)
+    assert f"monitor_layer: this model has no module '{layer}'; {hint}" in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    "workload", [LatentLora, Ablation, Dtdr, StructuralHealthInference], ids=lambda one: one.name
+)
+def test_every_workload_of_a_language_model_refuses_it_before_the_run(workload: type) -> None:
+    config = resolved(workload(), {"monitor_layer": "model.layers.99"})
+    with pytest.raises(InputError, match=r"no module 'model\.layers\.99'"):
+        workload().check(config)

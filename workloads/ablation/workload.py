@@ -12,7 +12,7 @@ from workloads.contract import Metric, Result, TrialContext, Workload
 from workloads.datasets import check_task
 from workloads.errors import InputError, did_you_mean
 from workloads.models import check_tokenizer, describe, input_fingerprint, pinned_input
-from workloads.monitors import check_window
+from workloads.monitors import check_layer, check_window
 
 if TYPE_CHECKING:
     from workloads.evaluation import Packed, Subject
@@ -80,6 +80,7 @@ class Ablation(Workload[AblationConfig]):
         shape = describe(config.model)
         check_tokenizer(shape.ref)
         check_task(config.task, config.data)
+        check_layer(config.monitor_layer, shape.modules)
         if config.lora is None:
             check_window(config, config.texts, "texts to read")
             return

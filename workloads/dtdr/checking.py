@@ -20,7 +20,7 @@ from workloads.models import (
     describe,
     input_fingerprint,
 )
-from workloads.monitors import check_window
+from workloads.monitors import check_layer, check_window
 
 BLOCKS = 128
 """How many blocks of rows the largest tensor has at least, where nothing else is asked for."""
@@ -73,6 +73,7 @@ def check_config(config: DtdrConfig) -> None:
     if not reads_bytes(model.ref):
         check_tokenizer(model.ref)
     check_task("continuation", config.data)
+    check_layer(config.monitor_layer, model.modules)
     _check_lengths(config, model)
     _check_texts(config, model)
     _check_anchor(config, model)

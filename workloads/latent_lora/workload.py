@@ -15,7 +15,7 @@ from workloads.latent_lora.depth import layer_count
 from workloads.latent_lora.lora import check_targets
 from workloads.latent_lora.metrics import METRICS
 from workloads.models import check_tokenizer, describe, input_fingerprint, pinned_input
-from workloads.monitors import SETTINGS, check_window
+from workloads.monitors import SETTINGS, check_layer, check_window
 from workloads.views import StudyView
 
 _LOOKS_ONLY = ("quick_eval_steps", "checkpoint_steps")
@@ -90,6 +90,7 @@ class LatentLora(Workload[LatentLoraConfig]):
         shape = describe(config.model)
         check_tokenizer(shape.ref)
         check_task(config.task, config.data)
+        check_layer(config.monitor_layer, shape.modules)
         if config.input in ("reconstructed", "snap") and config.d_z > shape.hidden_size:
             raise InputError(
                 f"d_z={config.d_z} exceeds the model's embedding width {shape.hidden_size}: "

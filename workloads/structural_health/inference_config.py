@@ -18,8 +18,8 @@ class InferenceConfig(WorkloadConfig):
     data: Annotated[str, Input("data")] = "embedded:stories"
     """Texts of the test split: their beginnings are the prompts."""
     regime: RegimeName = "lock_in"
-    steps: int | None = Field(None, ge=1)
-    """Chunks. None: as many as the regime has."""
+    steps: int | None = Field(None, ge=2)
+    """Chunks. None: as many as the regime has. The first has no consistency: none came before."""
     chunk_tokens: int | None = Field(None, ge=1)
     """Tokens of a chunk. None: as many as the regime has."""
     temperature: float = Field(0.9, gt=0)

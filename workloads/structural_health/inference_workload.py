@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -26,6 +26,9 @@ class StructuralHealthInference(Workload[InferenceConfig]):
     reusable: ClassVar[bool] = True
     Config: ClassVar[type[InferenceConfig]] = InferenceConfig
     metrics: ClassVar[Mapping[str, Metric]] = METRICS
+    score_columns: ClassVar[Mapping[str, Sequence[str]]] = {
+        "steps": ("entropy", "kappa", "repeats", "same_token")
+    }
     sources: ClassVar[tuple[str, ...]] = (
         "workloads.structural_health.inference",
         "workloads.structural_health.inference_config",

@@ -7,11 +7,13 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from workloads.contract import Metric, Result, TrialContext, Workload
-from workloads.errors import InputError, did_you_mean, nearest
+from workloads.errors import InputError, did_you_mean
 from workloads.models import check_tokenizer, describe, input_fingerprint, pinned_input
+from workloads.monitors import check_layer
 from workloads.structural_health.lora.metrics import METRICS
 from workloads.structural_health.lora.sentences import SENTENCES
-from workloads.structural_health.lora_config import LORA_SETTINGS, LoraHealthConfig
+from workloads.structural_health.lora.series import SPLIT, column_of
+from workloads.structural_health.lora_config import LORA_SETTINGS, MEASURED, LoraHealthConfig
 from workloads.views import StudyView, SummaryTable
 
 _UNREAD_WITHOUT_TRAINING = (*LORA_SETTINGS, "telemetry")
@@ -26,6 +28,9 @@ class StructuralHealthLora(Workload[LoraHealthConfig]):
     reusable: ClassVar[bool] = True
     Config: ClassVar[type[LoraHealthConfig]] = LoraHealthConfig
     metrics: ClassVar[Mapping[str, Metric]] = METRICS
+    score_columns: ClassVar[Mapping[str, Sequence[str]]] = {
+        SPLIT: ("loss", *map(column_of, MEASURED))
+    }
     sources: ClassVar[tuple[str, ...]] = (
         "workloads.structural_health.lora",
         "workloads.structural_health.lora_config",
@@ -70,8 +75,7 @@ class StructuralHealthLora(Workload[LoraHealthConfig]):
                 "monitor_layer and monitor_window only observe, but here the result is what is "
                 "watched: give layer and window."
             )
-        if config.layer is not None:
-            _check_layer(config.layer, shape.modules)
+        check_layer(config.layer, shape.modules, "layer")
         for target in config.targets if config.train else ():
             if target not in shape.module_suffixes:
                 raise InputError(
@@ -105,13 +109,3 @@ class StructuralHealthLora(Workload[LoraHealthConfig]):
         from workloads.structural_health.lora.summary import write_summary
 
         return write_summary(study, folder)
-
-
-def _check_layer(layer: str, modules: Sequence[str]) -> None:
-    """`modules` are the full names of those with weights: a layer is one, or holds some."""
-    split = [name.split(".") for name in modules]
-    known = {".".join(parts[:depth]) for parts in split for depth in range(1, len(parts) + 1)}
-    if layer not in known:
-        near = nearest(layer, known)
-        hint = f"did you mean {near}?" if near else f"give a module's name, such as {max(known)}."
-        raise InputError(f"layer: this model has no module '{layer}'; {hint}")

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 from workloads.contract import Metric, Result, TrialContext, Workload
 from workloads.errors import InputError
 from workloads.structural_health.config import StructuralHealthConfig
 from workloads.structural_health.metrics import METRICS
+from workloads.structural_health.toy.series import COLUMNS
 
 _READ_BY: Mapping[str, frozenset[str]] = {
     "onset": frozenset(
@@ -29,6 +30,7 @@ class StructuralHealth(Workload[StructuralHealthConfig]):
     reusable: ClassVar[bool] = True
     Config: ClassVar[type[StructuralHealthConfig]] = StructuralHealthConfig
     metrics: ClassVar[Mapping[str, Metric]] = METRICS
+    score_columns: ClassVar[Mapping[str, Sequence[str]]] = {"steps": COLUMNS}
     sources: ClassVar[tuple[str, ...]] = (
         "workloads.structural_health.config",
         "workloads.structural_health.metrics",

@@ -142,7 +142,7 @@ def test_what_is_no_series_is_told_with_what_is_there(
     arm = gathered(study)["fault"]
     assert "structure" not in arm.runs[0].signals
     assert told in arm.problems[0]
-    assert arm.problems[0].startswith("fault, seed 20: signal structure: ")
+    assert arm.problems[0].startswith("fault, seed 20: signal")
 
 
 def test_a_whole_study_from_its_files_is_judged(study: Study) -> None:

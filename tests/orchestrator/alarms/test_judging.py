@@ -268,3 +268,81 @@ def test_alarms_before_the_onset_are_false_ones_and_counted_apart() -> None:
     assert (loss.before_onset, loss.step.value) == (20, 25)
     assert other.label == "structure first"
     assert "Alarms before the onset are false ones" in " ".join(found.notes)
+
+
+def test_a_signal_that_was_never_measured_loses_no_race() -> None:
+    silent, part = [], []
+    for run in COLLAPSE.runs:
+        nothing = Series.of([None] * 40)
+        silent.append(Run(run.seed, run.trial, {**run.signals, "structure": nothing}, 8))
+        begun = Series.of([1.0 if step in (5, 6) else None for step in range(40)])
+        part.append(Run(run.seed, run.trial, {**run.signals, "structure": begun}, 8))
+    arms = [ArmRuns(name, tuple(runs), planned=20) for name, runs in (("s", silent), ("p", part))]
+    found = judge_alarms(rule(), [HEALTHY, UNSEEN, COLLAPSE, *arms])
+    for name in ("s", "p"):
+        one = found.find(name)
+        assert one is not None
+        assert (one.label, one.runs, one.lead.value, one.median_lead.value) == (
+            "n/a",
+            0,
+            None,
+            None,
+        )
+        structure, loss = one.times("structure"), one.times("loss")
+        assert structure is not None
+        assert loss is not None
+        assert (structure.detected.rate, structure.step.value) == (None, None)
+        assert structure.step.reached
+        assert loss.detected.events == 20
+        assert "structure could not alarm in 20 of 20" in one.why
+        assert f"{name}: n/a (" in found.answer
+    assert {one.signal for one in found.roc if one.arm in ("s", "p")} == {"loss"}
+
+
+def test_unseen_runs_that_cannot_alarm_check_nothing() -> None:
+    bare = [
+        Run(one.seed, one.trial, {**one.signals, "loss": Series.of([None] * 40)})
+        for one in UNSEEN.runs[:60]
+    ]
+    found = judge_alarms(rule(), [HEALTHY, replace(UNSEEN, runs=(*UNSEEN.runs[60:], *bare))])
+    loss = found.threshold("loss")
+    assert loss is not None
+    assert (loss.unseen_runs, loss.calibrated) == (140, False)
+
+
+def test_steps_that_only_the_runs_of_an_arm_have_are_told_to_have_no_threshold() -> None:
+    def cut(one: ArmRuns) -> ArmRuns:
+        short = {
+            run: {
+                name: Series(s.steps[:20], s.values[:20], s.measured[:20])
+                for name, s in run.signals.items()
+            }
+            for run in one.runs
+        }
+        runs = tuple(replace(run, signals=signals) for run, signals in short.items())
+        return replace(one, runs=runs)
+
+    late = arm("late", range(2000, 2020), loss=25, structure=25)
+    found = judge_alarms(rule(), [cut(arm("healthy", range(300, 399))), cut(UNSEEN), late])
+    told = "loss has no threshold at steps 20 to 39, which healthy runs do not have"
+    assert found.arms[0].label == "neither alarms"
+    assert told in found.arms[0].why
+    assert told in found.answer
+
+
+def test_healthy_runs_that_break_and_ones_that_hold_nothing_are_told_apart() -> None:
+    def with_loss(one: ArmRuns, values: list[float | None]) -> ArmRuns:
+        runs = tuple(
+            replace(run, signals={**run.signals, "loss": Series.of(values)}) for run in one.runs
+        )
+        return replace(one, runs=runs)
+
+    broken = with_loss(HEALTHY, [0.0] * 39 + [math.nan])
+    loss = judge_alarms(rule(), [broken, UNSEEN, COLLAPSE]).threshold("loss")
+    assert loss is not None
+    assert loss.threshold is None
+    assert loss.why.startswith("calibration runs hold values that are not finite")
+    empty = with_loss(HEALTHY, [math.nan] * 40)
+    found = judge_alarms(rule(), [empty, UNSEEN, COLLAPSE])
+    assert found.arms[0].times("loss") is not None
+    assert not [one for one in found.roc if one.signal == "loss"]

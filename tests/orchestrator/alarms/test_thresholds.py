@@ -97,7 +97,8 @@ def test_too_few_runs_keep_to_a_larger_rate() -> None:
     [
         (98, 200, 1.0, 0, "takes 99 calibration runs, and there are 98"),
         (99, 199, 1.0, 0, "takes 200 unseen runs, and there are 199"),
-        (99, 200, math.inf, 0, "no step"),
+        (99, 200, math.inf, 0, "calibration runs hold values that are not finite"),
+        (99, 200, -math.inf, 0, "no step"),
         (99, 200, None, 0, "no step"),
         (99, 200, 1.0, 13, "10.1 % of healthy runs may alarm falsely, and 10 % is allowed"),
         (99, 200, 1.0, 12, ""),

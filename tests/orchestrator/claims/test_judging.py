@@ -40,12 +40,15 @@ def test_a_share_is_of_the_units_that_were_measured() -> None:
     assert (found.seed, found.value, found.units) == (3, 0.75, 4)
 
 
-def test_a_value_that_is_not_finite_was_measured_and_lies_nowhere() -> None:
-    found = run_figure(0, [0.6, math.nan], claim(within=[None, 9]))
-    assert (found.value, found.units, found.not_finite) == (0.5, 2, 1)
-    assert run_figure(0, [math.nan], claim(statistic="runs")).value == 0.0
-    beyond = run_figure(0, [math.inf], claim(statistic="runs", within=[50, None]))
-    assert beyond.value == 1.0
+@pytest.mark.parametrize("strange", [math.nan, math.inf, -math.inf])
+def test_a_value_that_is_not_finite_was_measured_and_leaves_the_run_no_figure(
+    strange: float,
+) -> None:
+    for statistic in ("share", "runs", "median", "mean"):
+        found = run_figure(0, [0.6, strange, None], claim(statistic=statistic))
+        assert (found.units, found.not_finite) == (2, 1)
+        assert found.value is not None
+        assert math.isnan(found.value)
 
 
 def test_a_run_that_measured_nothing_contributes_nothing() -> None:
@@ -108,6 +111,26 @@ def test_ends_are_simultaneous_over_the_claims() -> None:
     assert of_four.family == 4
 
 
+@pytest.mark.parametrize("statistic", ["runs", "share", "median", "mean"])
+@pytest.mark.parametrize("spoilt", [1, 45])
+def test_no_claim_holds_by_runs_that_are_not_finite(statistic: str, spoilt: int) -> None:
+    asked = claim(statistic=statistic, expected=[None, 1])
+    if statistic in ("share", "runs"):
+        asked = claim(statistic=statistic, within=[0.8, None], expected=[None, 1])
+    figures = [run_figure(i, [math.nan] * 8, asked) for i in range(spoilt)]
+    figures += [run_figure(i, [0.0] * 8, asked) for i in range(spoilt, 45)]
+    found = judge_claims({"it": asked}, {"it": ArmRuns(tuple(figures), 0, 0)})
+    one = found.claims[0]
+    assert (one.label, one.value, one.low, one.high) == ("not finite", None, None, None)
+    assert (one.strange, one.units, one.not_finite) == (spoilt, 360, 8 * spoilt)
+    assert one.why == f"{spoilt} of 45 runs hold values that are not finite"
+    assert one.sentence.startswith("not finite: ")
+    assert found.answer == "Of 1 claim 1 is not finite (it)."
+    lost = judge_claims({"it": asked}, {"it": ArmRuns(tuple(figures), 1, 0)}).claims[0]
+    assert lost.label == "not finite"
+    assert lost.why == f"of 46 runs 1 failed and {spoilt} hold values that are not finite"
+
+
 def test_few_runs_are_told() -> None:
     found = judged(claim(statistic="mean", expected=[0, 100]), runs(1.0, 2.0, 1.5, 1.2))
     assert found.why == "4 runs, fewer than 5"
@@ -157,3 +180,16 @@ def test_claims_survive_being_kept_as_json() -> None:
     again = msgspec.json.decode(msgspec.json.encode(told), type=StudyClaims)
     assert again.to_json() == told.to_json()
     assert again.claims[0].figures[1].not_finite == 1
+
+
+def test_claims_on_controls_stand_apart_in_the_answer() -> None:
+    stated = {"ours": claim(statistic="mean", expected=[0, 9]), "theirs": claim(statistic="mean")}
+    stated["theirs"] = claim(statistic="mean", expected=[90, None])
+    there = runs(*(1.9, 2.0, 2.1) * 5)
+    control = ArmRuns(there.figures, 0, 0, control=True)
+    found = judge_claims(stated, {"ours": there, "theirs": control})
+    assert found.answer == (
+        "Of 1 claim 1 holds (ours). Apart from them, of 1 claim on controls 1 is contradicted "
+        "(theirs)."
+    )
+    assert [one.control for one in found.claims] == [False, True]

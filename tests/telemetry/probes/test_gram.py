@@ -316,6 +316,12 @@ def test_a_window_of_less_than_two_steps_is_refused(size: Any) -> None:
         GramWindow(size)
 
 
+def test_a_window_that_no_machine_keeps_up_with_is_refused() -> None:
+    GramWindow(1024)
+    with pytest.raises(ValueError, match="the window is 1000000000 steps; give 2 to 1024"):
+        GramWindow(10**9)
+
+
 def test_vectors_of_another_length_are_refused() -> None:
     window = filled(torch.ones(2, 3))
     with pytest.raises(ValueError, match="holds vectors of 3 values; it was given one of 4"):

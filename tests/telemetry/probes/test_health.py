@@ -82,8 +82,10 @@ def test_what_is_not_finite_is_told_while_the_window_fills() -> None:
 def test_only_zeros_are_not_measured() -> None:
     monitor = TrainingMonitor(2)
     status = [monitor.analyse(torch.zeros(1, 3, 5)) for _ in range(3)][-1]
-    assert (status.svd_ratio, status.state) == (None, "buffering")
+    assert (status.svd_ratio, status.state) == (None, "unmeasured")
     assert status.reason == "the window holds only zeros"
+    recovered = [monitor.analyse(torch.eye(5)[step]) for step in range(2)][-1]
+    assert (recovered.state, recovered.reason) == ("healthy", None)
 
 
 def test_padding_is_not_watched() -> None:
@@ -166,3 +168,25 @@ def test_a_monitored_run_has_the_same_losses_to_the_bit() -> None:
     watched, told = losses(monitored=True)
     assert watched == plain
     assert [status.state for status in told] == ["buffering"] * 4 + ["healthy"] * 11
+
+
+@pytest.mark.parametrize(
+    ("hidden", "mask", "reason"),
+    [
+        (torch.ones(1, 3, 5), [[0, 0, 0]], "the first sample has no token that is no padding"),
+        (torch.ones(0, 3, 5), None, "there are no hidden states: the tensor is empty"),
+    ],
+)
+def test_a_step_without_hidden_states_is_no_step_of_a_window_that_fills(
+    hidden: torch.Tensor, mask: list[list[int]] | None, reason: str
+) -> None:
+    monitor = TrainingMonitor(2)
+    status = monitor.analyse(hidden, None if mask is None else torch.tensor(mask))
+    assert (status.state, status.reason) == ("unmeasured", reason)
+    assert states(monitor, torch.eye(5)[:2]) == ["buffering", "healthy"]
+
+
+@pytest.mark.parametrize("threshold", ["x", None, True])
+def test_a_threshold_that_is_no_number_is_refused_in_words(threshold: Any) -> None:
+    with pytest.raises(TypeError, match=r"give a number from 0\.1 to 1"):
+        TrainingMonitor(10, threshold)

@@ -14,8 +14,8 @@ import torch
 from torch import nn
 
 from telemetry.probes import MonitorSuite, SVDProbe, implied_cosine
+from telemetry.probes.monitors import Monitor
 from telemetry.probes.probes import EntropyProbe, LayerDeltaProbe, MarginProbe
-from telemetry.probes.suite import Monitor
 from tests.telemetry.probes.test_capture import SlowDevice
 from tests.telemetry.probes.tiny_models import DIM, Toy, adapted, causal_model, tokens
 from workloads import contract
@@ -124,6 +124,7 @@ def test_only_monitors_with_a_window_say_collapsed() -> None:
     suite.observe(0)
     assert suite.values() == {"health/activation_energy": 2.0, "health/nonfinite": 0.0}
     assert suite.status.reason == "none of the monitors has a window, so there is no ratio"
+    assert suite.status.state == "unmeasured"
 
 
 def test_a_nan_is_told_until_it_has_left_the_window_and_is_never_healthy() -> None:
@@ -178,9 +179,36 @@ def test_a_window_of_zeros_has_no_ratio_and_says_why() -> None:
         model(torch.zeros(4))
         suite.observe(step)
     assert suite.status.svd_ratio is None
-    assert suite.status.state == "buffering"
+    assert suite.status.state == "unmeasured"
     assert suite.status.reason == "the window holds only zeros"
     assert suite.values()["health/svd_ratio"] is None
+
+
+def test_a_dead_layer_is_warned_of_once(caplog: pytest.LogCaptureFixture) -> None:
+    model, suite = given(window=2)
+    with caplog.at_level(logging.WARNING):
+        for step in range(4):
+            model(torch.zeros(4))
+            suite.observe(step)
+    assert [record.getMessage() for record in caplog.records] == [
+        "monitors can't read all that they watch: the window holds only zeros"
+    ]
+
+
+@pytest.mark.parametrize("mask", [[[0] * 6, [1] * 6], [[0] * 6, [0] * 6]])
+def test_a_first_sample_of_nothing_but_padding_is_not_measured(mask: list[list[int]]) -> None:
+    suite = MonitorSuite.attach(model := causal_model(), ALL, window=2)
+    words = tokens(2, 6)
+    model(words, attention_mask=MASK)
+    suite.observe(0)
+    model(words, attention_mask=torch.tensor(mask))
+    status = suite.observe(1)
+    assert (status.step, status.state) == (1, "unmeasured")
+    assert status.reason == "the first sample has no token that is no padding"
+    assert set(suite.values().values()) == {None}
+    model(tokens(2, 6, seed=1), attention_mask=MASK)
+    assert suite.observe(2).svd_ratio is not None  # of the two steps that had a token
+    assert None not in suite.values().values()
 
 
 def test_the_newest_forward_pass_is_the_step_and_those_before_are_passed_over() -> None:
@@ -196,7 +224,7 @@ def test_the_newest_forward_pass_is_the_step_and_those_before_are_passed_over() 
 def test_before_the_first_forward_pass_the_status_says_so() -> None:
     _, suite = given()
     status = suite.observe(0)
-    assert (status.state, status.step) == ("buffering", None)
+    assert (status.state, status.step) == ("unmeasured", None)
     assert status.reason == "no forward pass has been seen yet"
     assert set(suite.values().values()) == {None}
 
@@ -225,7 +253,7 @@ def test_what_can_not_be_read_is_warned_of_once_and_never_raises(
         for step in range(3):
             model(torch.zeros(1, 2, 3, 4))
             status = suite.observe(step)
-    assert status.state == "buffering"
+    assert status.state == "unmeasured"
     assert "unsupported shape [1, 2, 3, 4]" in (status.reason or "")
     assert len(caplog.records) == 1
     assert suite.drain()[-1] == (
@@ -318,6 +346,44 @@ def test_the_state_goes_through_a_file_and_one_of_another_window_is_left(
     _, empty = given("activation_energy")
     assert empty.to_state() == {}
     empty.restore({})
+
+
+def test_the_state_of_nothing_and_of_another_layer_starts_an_empty_window_and_says_so(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    model = causal_model()
+    options: dict[str, Any] = {"window": 2}
+    first = MonitorSuite.attach(model, layer="model.layers.0", **options)
+    last = MonitorSuite.attach(model, **options)
+    for step in range(2):
+        model(tokens(1, 4, seed=step))
+        first.observe(step)
+        last.observe(step)
+    again = MonitorSuite.attach(adapted(), layer="model.layers.2", **options)
+    with caplog.at_level(logging.WARNING):
+        again.restore(last.to_state())  # within PEFT it is the same layer
+    assert not caplog.records
+    assert len(again._window) == 2
+    for state, reason in (
+        (first.to_state(), "of the output of model.layers.0, watched is the output of model.layer"),
+        ({}, "'rows', 'gram' and 'pushed'"),
+    ):
+        caplog.clear()
+        last.restore(state)
+        assert "start with an empty window" in caplog.text
+        assert reason in caplog.text
+        assert len(last._window) == 0
+
+
+@pytest.mark.parametrize("monitors", [None, 3])
+def test_what_are_no_names_of_monitors_is_refused_in_words(monitors: Any) -> None:
+    with pytest.raises(TypeError, match=f"monitors is {monitors}, .*; give names .* svd_ratio"):
+        MonitorSuite.attach(Given(), monitors, layer="layer")
+
+
+def test_a_threshold_that_is_no_number_is_refused_in_words() -> None:
+    with pytest.raises(TypeError, match="the threshold is 'x', a str; give a number from"):
+        given(threshold="x")
 
 
 def test_a_window_that_never_fills_is_told_at_the_end(caplog: pytest.LogCaptureFixture) -> None:

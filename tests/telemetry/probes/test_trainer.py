@@ -32,11 +32,10 @@ def trainer(folder: Path, *callbacks: TrainerCallback, dropout: float = 0.1, **o
         per_device_train_batch_size=2,
         per_device_eval_batch_size=2,
         logging_steps=2,
-        save_strategy="no",
         report_to="none",
         use_cpu=True,
         disable_tqdm=True,
-        **options,
+        **{"save_strategy": "no", **options},
     )
     return Trainer(
         model=causal_model(attention_dropout=dropout),
@@ -94,3 +93,29 @@ def test_an_evaluation_between_steps_is_no_step(tmp_path: Path) -> None:
 def test_a_layer_that_the_model_does_not_have_stops_it_at_the_start(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"no module 'model\.layers\.9'"):
         trainer(tmp_path, HealthCallback(layer="model.layers.9")).train()
+
+
+def test_a_training_that_is_resumed_goes_on_with_its_window(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    saved: dict[str, Any] = {"save_strategy": "steps", "save_steps": 4}
+    straight = HealthCallback(window=3)
+    trainer(tmp_path, straight, **saved).train()
+    resumed = HealthCallback(window=3)
+    trainer(tmp_path, resumed, **saved).train(resume_from_checkpoint=str(tmp_path / "checkpoint-4"))
+    assert "empty window" not in caplog.text
+    assert [status.step for status in resumed.statuses] == [5, 6]
+    assert [status.svd_ratio for status in resumed.statuses] == [
+        status.svd_ratio for status in list(straight.statuses)[4:]
+    ]
+    assert None not in [status.svd_ratio for status in resumed.statuses]
+
+
+def test_a_checkpoint_from_before_the_callback_starts_an_empty_window_and_says_so(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    saved: dict[str, Any] = {"save_strategy": "steps", "save_steps": 4}
+    trainer(tmp_path, **saved).train()
+    health = HealthCallback(window=2)
+    trainer(tmp_path, health, **saved).train(resume_from_checkpoint=True)
+    assert "monitors start with an empty window: there is no" in caplog.text

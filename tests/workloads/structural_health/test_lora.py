@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import shutil
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
@@ -13,7 +14,7 @@ import pytest
 import torch
 
 from tests.conftest import SHARED_DATA
-from workloads.errors import InputError
+from workloads.errors import DivergedError, InputError
 from workloads.models import load_model, load_tokenizer, resolve_model
 from workloads.recording import Recorded, run_recorded
 from workloads.structural_health.demos import demo_hf_lora_telemetry
@@ -209,24 +210,49 @@ def test_padding_that_is_read_changes_what_is_seen(folder: Path, frozen: Recorde
     assert read[4] != columns(frozen)["sv_ratio"][4]
 
 
-def test_a_hidden_state_that_is_not_finite_is_told_and_never_healthy(
-    folder: Path, tmp_path: Path
-) -> None:
+def broken(folder: Path, tensor: str, row: int) -> str:
+    """The embedded model with one NaN, at the beginning of a tensor's row."""
     from safetensors.torch import load_file, save_file
 
-    broken = tmp_path / "broken"
-    shutil.copytree(resolve_model("embedded:qwen2").source, broken)
-    tensors = load_file(broken / "model.safetensors")
-    tensors["model.layers.4.mlp.down_proj.weight"][0, 0] = math.nan
-    save_file(tensors, broken / "model.safetensors", metadata={"format": "pt"})
-    trial = run(folder, model=str(broken), train=False, max_steps=6)
+    shutil.copytree(resolve_model("embedded:qwen2").source, folder)
+    tensors = load_file(folder / "model.safetensors")
+    tensors[tensor][row, 0] = math.nan
+    save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
+    return str(folder)
+
+
+def test_a_model_whose_hidden_states_are_never_finite_has_diverged_and_gives_no_result(
+    folder: Path, tmp_path: Path
+) -> None:
+    model = broken(tmp_path / "broken", "model.layers.4.mlp.down_proj.weight", 0)
+    with pytest.raises(DivergedError, match="not finite at 6 of 6 steps: no step has a ratio"):
+        run(folder, model=model, train=False, max_steps=6)
+
+
+def test_a_hidden_state_that_is_not_finite_at_some_steps_flags_the_trial_and_is_told(
+    folder: Path, tmp_path: Path, sentences: Sentences
+) -> None:
+    batches = list(sentences.batches(3, 0, 4))
+    # The eighth batch's first sentence has a token that no watched sentence before it has.
+    watched = [batch.ids[0, : int(batch.mask[0].sum())].tolist() for batch in batches]
+    (token, *_) = set(watched[7]) - {one for row in watched[:7] for one in row}
+    model = broken(tmp_path / "broken", "model.embed_tokens.weight", token)
+    trial = run(folder, model=model, train=False)
     assert trial.result is not None
-    assert trial.result.metrics["mean_ratio"] is None
+    assert trial.result.flags == {"diverged"}
+    lost = [at for at, ratio in enumerate(columns(trial)["sv_ratio"], 1) if math.isnan(ratio or 0)]
+    assert lost[:5] == [8, 9, 10, 11, 12]
+    assert trial.result.metrics["nonfinite_steps"] == len(lost)
+    assert trial.result.metrics["measured_steps"] == 13 - 4 - len(lost)
+    assert trial.result.metrics["nonfinite_losses"] == 13  # the token is predicted, too
     assert trial.result.metrics["final_loss"] is None
-    assert trial.result.metrics["nonfinite_steps"] == 6
-    assert all(math.isnan(ratio) for ratio in columns(trial)["sv_ratio"])
-    assert trial.rows[-1][1]["health/nonfinite"] == 1
-    assert math.isnan(trial.rows[-1][1]["health/svd_ratio"] or 0)
+    assert list(trial.result.notes) == [
+        f"hidden states were not finite at {len(lost)} steps",
+        "the loss was not finite at 13 steps",
+    ]
+    rows = dict(trial.rows)
+    assert (rows[7]["health/nonfinite"], rows[8]["health/nonfinite"]) == (0, 1)
+    assert math.isnan(rows[8]["health/svd_ratio"] or 0)
 
 
 @pytest.mark.skipif(not STORIES.is_dir(), reason="no ../shared/data/stories260K-hf")
@@ -351,6 +377,31 @@ def test_the_demo_refuses_a_model_that_is_not_there_in_a_line(
     assert not said.out
 
 
+def test_the_demo_says_of_a_model_without_tokenizer_what_is_missing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(resolve_model("embedded:qwen2").source, tmp_path / "bare")
+    for file in (tmp_path / "bare").glob("tokenizer*"):
+        file.unlink()
+    with pytest.raises(SystemExit) as left:
+        demo_hf_lora_telemetry.main(["--model", str(tmp_path / "bare")])
+    assert left.value.code == 2
+    said = capsys.readouterr()
+    assert "has no tokenizer" in said.err
+    assert len(said.err.splitlines()) == 1
+
+
+def test_the_demo_waits_only_while_the_window_fills(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model = broken(tmp_path / "broken", "model.layers.4.mlp.down_proj.weight", 0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", FutureWarning)  # which would stand in the table
+        demo_hf_lora_telemetry.main(["--model", model])
+    rows = [line.split() for line in capsys.readouterr().out.splitlines()[1:]]
+    assert [row[1:] for row in rows] == [["nan", "n/a", "n/a", "NONFINITE"]] * 13
+
+
 # -- the summary ----------------------------------------------------------------------------------
 
 
@@ -366,16 +417,19 @@ def test_the_summary_draws_trajectories_and_tells_the_arms(
         "role": "arm",
         "config": LoraHealthConfig().model_dump(mode="json"),
         "metrics": trained.result.metrics,
-        "flags": frozenset(),
     }
+    fine: dict[str, Any] = {**shared, "flags": frozenset()}
+    lost: dict[str, Any] = {**shared, "flags": frozenset({"diverged"})}
     trials = [
-        TrialView("a", "lora", "lora", seed=3, state="done", artifacts=artifacts, **shared),
-        TrialView("b", "lora", "lora", seed=4, state="done", artifacts=None, **shared),
-        TrialView("c", "lora", "lora", seed=5, state="failed", artifacts=None, **shared),
+        TrialView("a", "lora", "lora", seed=3, state="done", artifacts=artifacts, **fine),
+        TrialView("b", "lora", "lora", seed=4, state="done", artifacts=None, **lost),
+        TrialView("c", "lora", "lora", seed=5, state="failed", artifacts=None, **fine),
     ]
     study = StudyView("s", "s-1", "?", trials, pd.DataFrame(), "", "", None, None)
     table, *files = StructuralHealthLora().summarise(study, tmp_path / "out")
     assert [row[:2] for row in table.rows] == [("lora", "2")]  # type: ignore[union-attr]
+    at = table.head.index("runs not finite")  # type: ignore[union-attr]
+    assert table.rows[0][at] == "1 of 2"  # type: ignore[union-attr]
     assert [path.name for path in files] == [  # type: ignore[union-attr]
         "trajectories.csv",
         "trajectories.png",

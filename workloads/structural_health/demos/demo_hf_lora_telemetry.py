@@ -17,7 +17,7 @@ from dataclasses import asdict, dataclass
 
 import torch
 
-from telemetry.probes import MonitorSuite
+from telemetry.probes import LayerNotFoundError, MonitorSuite
 from workloads.errors import InputError
 from workloads.models import load_tokenizer
 from workloads.structural_health.lora.adapting import load_adapted
@@ -41,8 +41,8 @@ def watched_run(model_name: str, seed: int) -> Iterator[Row]:
     config = LoraHealthConfig(model=model_name)
     torch.manual_seed(seed)
     cpu = torch.device("cpu")
-    model, trained = load_adapted(config, seed, cpu)
     sentences = Sentences(load_tokenizer(model_name), config.max_length, config.pads, cpu)
+    model, trained = load_adapted(config, seed, cpu)
     optimizer = torch.optim.AdamW(trained.values(), lr=config.learning_rate)
     model.train()
     with MonitorSuite.attach(model, ("svd_ratio", "implied_cosine"), window=config.window) as suite:
@@ -66,7 +66,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     torch.set_num_threads(1)  # other numbers of threads add in another order
     try:
         _print_run(options.model, options.seed, options.json)
-    except InputError as error:
+    except (InputError, LayerNotFoundError) as error:
         parser.exit(2, f"{error}\n")
 
 
@@ -78,12 +78,14 @@ def _print_run(model: str, seed: int, as_json: bool) -> None:
             finite = row.loss if math.isfinite(row.loss) else None
             print(json.dumps({**asdict(row), "loss": finite}), flush=True)
             continue
-        ratio, cosine = _shown(row.svd_ratio), _shown(row.implied_cosine)
+        ratio, cosine = _shown(row.svd_ratio, row.status), _shown(row.implied_cosine, row.status)
         print(f"{row.step:>4}  {row.loss:>8.4f}  {ratio:>9}  {cosine:>6}  {row.status}", flush=True)
 
 
-def _shown(value: float | None) -> str:
-    return "WAIT" if value is None else f"{value:.3f}"
+def _shown(value: float | None, status: str) -> str:
+    if value is None or not math.isfinite(value):
+        return "WAIT" if status == "BUFFERING" else "n/a"
+    return f"{value:.3f}"
 
 
 if __name__ == "__main__":

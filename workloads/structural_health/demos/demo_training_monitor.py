@@ -71,7 +71,8 @@ def show(rows: Iterable[Row], as_json: bool = False) -> None:
             finite = row.loss if math.isfinite(row.loss) else None
             print(json.dumps({**asdict(row), "loss": finite}), flush=True)
             continue
-        svd = "WAIT" if row.svd is None else f"{row.svd:.3f}"
+        waits = "WAIT" if row.status == "BUFFERING" else "n/a"
+        svd = waits if row.svd is None else f"{row.svd:.3f}"
         print(f"{row.step:>4}  {row.loss:>10.4f}  {svd:>6}  {row.status}", flush=True)
         if row.stop:
             print(f"stopped at step {row.step}: {row.stop}")

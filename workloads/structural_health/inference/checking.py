@@ -11,7 +11,7 @@ from workloads.datasets import check_task
 from workloads.datasets.sources import resolve_data
 from workloads.errors import InputError
 from workloads.models import FileTokenizer, ModelRef, check_tokenizer, describe
-from workloads.monitors import check_window
+from workloads.monitors import check_layer, check_window
 from workloads.structural_health.inference_config import InferenceConfig
 
 # Names that configurations of different families give to the most tokens a model reads.
@@ -37,6 +37,7 @@ def check_config(config: InferenceConfig) -> None:
         )
     check_tokenizer(model.ref)
     check_task("continuation", config.data)
+    check_layer(config.monitor_layer, model.modules)
     assert config.steps is not None
     assert config.chunk_tokens is not None
     check_window(config, config.steps, "chunks")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import TYPE_CHECKING, Any
 
 from workloads.errors import InputError
@@ -38,7 +39,9 @@ def load_adapted(config: LoraHealthConfig, seed: int, device: torch.device) -> t
         bias="none",
     )
     try:
-        with seeded(seed, "lora/init"):
+        with seeded(seed, "lora/init"), warnings.catch_warnings():
+            # PEFT asks transformers by a name that is to go: nothing that a reader can change.
+            warnings.filterwarnings("ignore", "`is_gradient_checkpointing`", FutureWarning)
             wrapped = get_peft_model(model, settings)
     except ValueError as error:
         raise InputError(

@@ -33,6 +33,7 @@ FINAL: Mapping[str, Metric] = {
     "collapsed_steps": Metric("Steps with a ratio above the threshold", limits=(0, None)),
     "measured_steps": Metric("Steps with a full window"),
     "nonfinite_steps": Metric("Steps whose window held a hidden vector that was not finite"),
+    "nonfinite_losses": Metric("Steps whose loss was not finite"),
     "pad_share": Metric("Share of the batches' positions that are padding", limits=(0, 1)),
     "lora_parameters": Metric("Parameters that are trained"),
     "train_seconds": Metric("Time of the steps", "s", reproducible=False),

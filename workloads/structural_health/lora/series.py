@@ -77,6 +77,7 @@ class Series:
             "collapsed_steps": float(sum(ratio > threshold for ratio in ratios)),
             "measured_steps": float(len(ratios)),
             "nonfinite_steps": float(sum(map(_lost, self.columns["sv_ratio"]))),
+            "nonfinite_losses": float(sum(map(_lost, self.columns["loss"]))),
             "pad_share": self.pads / self.positions if self.positions else None,
         }
 

@@ -55,6 +55,7 @@ def arms_table(trials: Sequence[TrialView]) -> SummaryTable:
                 _mean(mine, "mean_cosine", "{:.3f}"),
                 _mean(mine, "band_share", "{:.1%}"),
                 f"{alarmed} of {len(mine)}",
+                f"{sum('diverged' in trial.flags for trial in mine)} of {len(mine)}",
                 _mean(mine, "mean_loss", "{:.3f}"),
                 _mean(mine, "pad_share", "{:.1%}"),
             )
@@ -70,11 +71,12 @@ def arms_table(trials: Sequence[TrialView]) -> SummaryTable:
             "implied cosine",
             "steps in 0.5 to 0.7",
             "runs above the threshold",
+            "runs not finite",
             "loss, nats",
             "padding",
         ),
         rows=tuple(rows),
-        numbers=frozenset(range(1, 10)),
+        numbers=frozenset(range(1, 11)),
     )
 
 

@@ -15,7 +15,7 @@ from telemetry.contracts import HostSnapshot
 from telemetry.dense import DenseRecorder
 from telemetry.probes import MonitorSuite
 from workloads.contract import Monitor, Result, TrialContext
-from workloads.errors import InputError
+from workloads.errors import DivergedError, InputError
 from workloads.models import load_tokenizer
 from workloads.structural_health.lora.adapting import load_adapted
 from workloads.structural_health.lora.batches import Batch, Sentences
@@ -27,7 +27,11 @@ from workloads.training.process import deterministic_process
 
 
 def run_trial(config: LoraHealthConfig, context: TrialContext) -> Result:
-    """Trains (or only reads, with `train` off) and measures; a NaN is an observation here."""
+    """Trains (or only reads, with `train` off) and measures.
+
+    A trial in which a loss or a hidden state is not finite is flagged `diverged`. Raises
+    `DivergedError` where that leaves no step with a ratio.
+    """
     if context.ranks > 1:
         raise InputError(
             f"structural_health_lora is measured by one process, not {context.ranks}; "
@@ -75,7 +79,18 @@ class _Trial:
             "train_seconds": time.perf_counter() - started,
         }
         self.series.write_csv(context.artifacts / SERIES)
-        return Result(metrics, scores=[self.series.scores()], notes=self._notes(metrics))
+        if metrics["nonfinite_steps"] and not metrics["measured_steps"]:
+            raise DivergedError(
+                f"hidden states were not finite at {metrics['nonfinite_steps']:.0f} of "
+                f"{self.series.steps} steps: no step has a ratio"
+            )
+        lost = metrics["nonfinite_steps"] or metrics["nonfinite_losses"]
+        return Result(
+            metrics,
+            scores=[self.series.scores()],
+            flags=frozenset({"diverged"} if lost else ()),
+            notes=self._notes(metrics),
+        )
 
     def _watching_beside(self) -> AbstractContextManager[MonitorSuite | None]:
         """What is asked for beside what is measured anyway: none of it looks at the window. It is
@@ -207,6 +222,10 @@ class _Trial:
             )
         if metrics["nonfinite_steps"]:
             notes.append(f"hidden states were not finite at {metrics['nonfinite_steps']:.0f} steps")
+        if metrics["nonfinite_losses"]:
+            notes.append(f"the loss was not finite at {metrics['nonfinite_losses']:.0f} steps")
+        if not metrics["measured_steps"] and not metrics["nonfinite_steps"]:
+            notes.append("no step has a ratio: the window held only zeros")
         return notes
 
 
