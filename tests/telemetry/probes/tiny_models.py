@@ -7,9 +7,23 @@ from typing import Any
 import torch
 from torch import nn
 
+from telemetry.probes.monitors import Monitor
+
 VOCABULARY = 64
 DIM = 32
 BLOCKS = 3
+ALL: tuple[Monitor, ...] = (
+    "svd_ratio",
+    "rank",
+    "effective_rank",
+    "implied_cosine",
+    "layer_delta",
+    "activation_energy",
+    "entropy",
+    "margin",
+)
+MASK = torch.tensor([[1, 1, 1, 1, 0, 0], [1, 1, 1, 1, 1, 1]])
+"""One sample padded on the right, one without padding."""
 _ATTENTION = {"num_attention_heads": 4, "num_key_value_heads": 2, "intermediate_size": 48}
 
 # model_type: class of the configuration, its own fields, a module that LoRA can adapt, the list
