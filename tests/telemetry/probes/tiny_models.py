@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, get_args
 
 import torch
 from torch import nn
@@ -12,16 +12,7 @@ from telemetry.probes.monitors import Monitor
 VOCABULARY = 64
 DIM = 32
 BLOCKS = 3
-ALL: tuple[Monitor, ...] = (
-    "svd_ratio",
-    "rank",
-    "effective_rank",
-    "implied_cosine",
-    "layer_delta",
-    "activation_energy",
-    "entropy",
-    "margin",
-)
+ALL: tuple[Monitor, ...] = get_args(Monitor)
 MASK = torch.tensor([[1, 1, 1, 1, 0, 0], [1, 1, 1, 1, 1, 1]])
 """One sample padded on the right, one without padding."""
 _ATTENTION = {"num_attention_heads": 4, "num_key_value_heads": 2, "intermediate_size": 48}
