@@ -13,7 +13,7 @@ from pathlib import Path
 
 from orchestrator.errors import UsageError
 from orchestrator.home import Home
-from orchestrator.interruption import interrupted_by_terminate
+from orchestrator.interruption import interrupted_by_terminate, interruption_kept
 from orchestrator.publishing import place_of, sink_of
 from telemetry import MlflowSink
 from telemetry.sinks.mlflow_store import database_of, with_driver
@@ -53,8 +53,10 @@ def serve(home: str | Path | None, port: int, say: Callable[[str], None]) -> int
     environment = {**os.environ, "MLFLOW_DISABLE_TELEMETRY": "true"}
     # a group of its own: MLflow's workers and job runners outlive a server that is told to end
     with interrupted_by_terminate():
-        process = subprocess.Popen(command, env=environment, start_new_session=True)
+        with interruption_kept() as interrupted:
+            process = subprocess.Popen(command, env=environment, start_new_session=True)
         try:
+            interrupted()
             return process.wait()
         except KeyboardInterrupt:
             return 0

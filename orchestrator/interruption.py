@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 
@@ -22,3 +22,29 @@ def interrupted_by_terminate() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGTERM, before)
+
+
+@contextmanager
+def interruption_kept() -> Iterator[Callable[[], None]]:
+    """Within the block SIGINT and SIGTERM are kept; what is yielded raises `KeyboardInterrupt` if
+    there was one, and is to be called after the block.
+
+    For starting a process that must be ended again: an exception in the midst of that would lose
+    it. In a thread other than the main one, where handlers can't be set, nothing is kept.
+    """
+    came: list[int] = []
+
+    def tell() -> None:
+        if came:
+            raise KeyboardInterrupt
+
+    if threading.current_thread() is not threading.main_thread():
+        yield tell
+        return
+    kept = (signal.SIGINT, signal.SIGTERM)
+    before = [signal.signal(one, lambda number, _: came.append(number)) for one in kept]
+    try:
+        yield tell
+    finally:
+        for one, handler in zip(kept, before, strict=True):
+            signal.signal(one, handler)
