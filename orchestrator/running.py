@@ -207,11 +207,16 @@ def _pass(
                 clear(study.folder)
             if selection.retry and plan.to_run:
                 clear(study.folder, *(item.trial.identity for item in plan.to_run))
-            return _driver(study, selection, place, console).carry_out(plan)
+            passed = _driver(study, selection, place, console).carry_out(plan)
     except BusyError:
         interrupted = follow(study, console)
         ended = request(study.folder) not in (None, old_request)
         return Passed(interrupted=interrupted, followed=True, cancelled=ended and not interrupted)
+    if passed.interrupted or passed.cancelled or request(study.folder) in (None, old_request):
+        return passed
+    # trials hear of a request by themselves, and may all have ended before their driver heard of it
+    left = any(item.record.outcome is None for item in study.plan(selection).trials)
+    return dataclasses.replace(passed, cancelled=left)
 
 
 def _driver(

@@ -185,7 +185,8 @@ def test_a_second_run_that_follows_ends_with_the_study(case: Case) -> None:
         both = (running, follower)
         running.wait_until(lambda: any("following it" in d.err for d in both), "one follows")
         case.cancel("quick-study")
-        assert [each.end() for each in both] == [130, 130]
+        ended = [each.end() for each in both]
+        assert ended == [130, 130], [each.out + each.err for each in both]
 
 
 # -- what is found --------------------------------------------------------------------------------
