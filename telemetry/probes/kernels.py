@@ -8,12 +8,15 @@ call: the same window gives the same bits.
 from __future__ import annotations
 
 import functools
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+_log = logging.getLogger(__name__)
 
 Rows = NDArray[np.float32]
 Values = NDArray[np.float64]
@@ -45,9 +48,10 @@ def kernels() -> Kernels:
     """Both loops, compiled for this machine: loaded, or compiled where no copy can be loaded."""
     try:
         return _compiled(cache=True)
-    except Exception:
+    except Exception as error:
         # No folder that can be written, a full disk, a broken copy: compiling needs none of them,
         # and what is wrong with the loops themselves is raised again here.
+        _log.warning("each process compiles the loops of monitors anew (seconds): %s", error)
         return _compiled(cache=False)
 
 

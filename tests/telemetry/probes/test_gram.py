@@ -97,7 +97,9 @@ def test_the_compiled_eigenvalues_are_those_of_lapack_to_rounding(
     np.testing.assert_allclose(values**2, squares, rtol=0, atol=hidden)
 
 
-def test_the_loops_are_compiled_where_no_copy_can_be_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_loops_are_compiled_where_no_copy_can_be_kept_and_that_is_told(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     compiled = kernels._compiled
     asked = []
 
@@ -112,6 +114,7 @@ def test_the_loops_are_compiled_where_no_copy_can_be_kept(monkeypatch: pytest.Mo
     values = np.empty(2)
     assert loops.singular_values(np.diag([4.0, 9.0]), np.empty((5, 2)), values)
     assert (asked, values.tolist()) == ([True, False], [3.0, 2.0])
+    assert "no locator available" in caplog.text
 
 
 @pytest.mark.parametrize("window", [5, 10, 32])
