@@ -16,7 +16,7 @@ from orchestrator.driving import note_begun
 from orchestrator.engine.ticket import Ticket
 from orchestrator.errors import UsageError
 from orchestrator.evaluation.stage import Evaluated, measure_points
-from orchestrator.interruption import interrupted_by_terminate
+from orchestrator.interruption import interrupted_by_terminate, interruption_noticed
 from orchestrator.ledger import read_trial
 from orchestrator.obeying import CancelWatch
 from orchestrator.planning import Plan, PlannedTrial, Selection
@@ -106,9 +106,10 @@ class Driver:
         from cluster import ClusterError
 
         try:
-            self.cluster = self._cluster(plan)
-            with self._waiting("starting Ray …"), interrupted_by_terminate(), self.cancel:
-                offered = self.cluster.__enter__()
+            with interruption_noticed():
+                self.cluster = self._cluster(plan)
+                with self._waiting("starting Ray …"), self.cancel:
+                    offered = self.cluster.__enter__()
         except ClusterError as error:
             raise UsageError(str(error)) from error
         except KeyboardInterrupt:

@@ -13,6 +13,7 @@ from orchestrator.attempts import attempts
 from orchestrator.cancelling import GRACE_S, asked
 from orchestrator.errors import DamagedFileError
 from orchestrator.home import Home
+from orchestrator.interruption import interrupts
 
 if TYPE_CHECKING:
     from orchestrator.engine.feed import Feed
@@ -97,7 +98,7 @@ def _interrupt(thread: threading.Thread) -> bool:
     if thread is not threading.main_thread() or thread.ident is None:
         return False
     for number in (signal.SIGTERM, signal.SIGINT):
-        if signal.getsignal(number) is signal.default_int_handler:
+        if interrupts(number):
             signal.pthread_kill(thread.ident, number)
             return True
     return False
