@@ -93,6 +93,7 @@ def _rule(file: StudyFile) -> Any:
         file.verdict.canonical() if file.verdict else None,
         file.alarms.canonical() if file.alarms else None,
         {name: claim.canonical() for name, claim in file.claims.items()},
+        {name: endpoint.canonical() for name, endpoint in file.endpoints.items()},
     )
 
 

@@ -154,6 +154,10 @@ class Study:
             parts["alarms"] = self.file.alarms.canonical()
         if self.file.claims:
             parts["claims"] = {name: one.canonical() for name, one in self.file.claims.items()}
+        if self.file.endpoints:
+            parts["endpoints"] = {
+                name: one.canonical() for name, one in self.file.endpoints.items()
+            }
         return f"{self.name}-{short_hash(parts)}"
 
     @property

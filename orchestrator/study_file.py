@@ -40,6 +40,7 @@ from orchestrator.designs import (
     Search,
     Uniform,
 )
+from orchestrator.endpoints.rule import Endpoint
 from orchestrator.errors import UsageError, unknown
 from orchestrator.seeds import Seeds
 from orchestrator.verdict import Rule
@@ -151,6 +152,9 @@ class StudyFile(Part):
     """Which signal alarms first. Beside `verdict`, or in its place."""
     claims: dict[Name, Claim] = Field(default={})
     """What is said of figures, each held against its interval. Beside the others, or alone."""
+    endpoints: dict[Name, Endpoint] = Field(default={})
+    """What arms are compared by, each with a margin below which a difference does not matter.
+    Beside the others, or alone."""
     next_steps: dict[str, list[str]] = Field(default={})
     """What to do after an outcome: a band's name, `improves`, `marginal`, `does_not_help`, `harm`,
     `inconclusive`; without `verdict` a state or a label of what is asked, such as `not calibrated`,

@@ -9,7 +9,6 @@ from pathlib import Path
 from workloads.datasets import check_task
 from workloads.datasets.content_hash import hash_file_cached
 from workloads.datasets.sources import resolve_data
-from workloads.dtdr.byte_tokens import ByteTokenizer, reads_bytes
 from workloads.dtdr.config import DtdrConfig
 from workloads.dtdr.files.index import is_encoded, read_index
 from workloads.errors import InputError
@@ -20,6 +19,7 @@ from workloads.models import (
     describe,
     input_fingerprint,
 )
+from workloads.models.byte_tokens import ByteTokenizer, reads_bytes
 from workloads.monitors import check_layer, check_window
 
 BLOCKS = 128

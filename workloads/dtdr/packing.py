@@ -14,7 +14,6 @@ import torch
 from torch import Tensor
 
 from workloads.dtdr.anchors import Anchor
-from workloads.dtdr.byte_tokens import tokenizer_of
 from workloads.dtdr.codec.recipe import Recipe
 from workloads.dtdr.codec.tensors import EncodedTensor
 from workloads.dtdr.config import DtdrConfig
@@ -24,6 +23,7 @@ from workloads.dtdr.subject import DtdrSubject
 from workloads.dtdr.texts import Prompts, load_prompts
 from workloads.dtdr.trial import DTYPES, encoding_in
 from workloads.models import ModelRef
+from workloads.models.byte_tokens import tokenizer_of
 
 
 def packed_subject(config: DtdrConfig, checkpoint: Path | None) -> dict[str, Any]:

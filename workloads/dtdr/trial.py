@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from workloads.contract import Result, Scores, TrialContext
-from workloads.dtdr.byte_tokens import tokenizer_of
 from workloads.dtdr.config import DtdrConfig
 from workloads.dtdr.files.source import SourceModel
 from workloads.dtdr.measuring import Predictions, Reference, predictions
@@ -17,6 +16,7 @@ from workloads.dtdr.skeleton import weights_by_name
 from workloads.dtdr.texts import Prompts, load_prompts
 from workloads.errors import DivergedError, InputError
 from workloads.models import load_model, resolve_model
+from workloads.models.byte_tokens import tokenizer_of
 from workloads.training.acceleration import accelerated
 from workloads.training.monitoring import monitored, read_through
 from workloads.training.process import deterministic_process

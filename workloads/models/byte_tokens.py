@@ -7,7 +7,8 @@ from collections.abc import Iterable
 from typing import Any, Final
 
 from workloads.errors import InputError
-from workloads.models import ModelRef, has_tokenizer, load_tokenizer
+from workloads.models.loading import has_tokenizer, load_tokenizer
+from workloads.models.reference import ModelRef
 
 _BYTES: Final = 256
 """A vocabulary of a few more has special tokens, at its end or before the bytes: where is not

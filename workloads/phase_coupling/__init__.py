@@ -1,0 +1,1 @@
+"""Coupled oscillators in language models: what they do, and what can be claimed of it."""

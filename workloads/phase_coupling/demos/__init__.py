@@ -1,0 +1,1 @@
+"""Single commands that show one thing, without a study."""

@@ -1,0 +1,1 @@
+"""Training a coupled model: losses, drift control, history, checkpoints."""
