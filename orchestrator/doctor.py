@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from cluster import Place
 
 LEAST_FREE_GIB = 1.0
+_PROBED = 8
+"""Tokens that are read once for each site of each block."""
 _LIBRARIES = ("ray", "torch", "transformers", "peft", "accelerate", "mlflow", "submitit")
 
 
@@ -45,6 +47,37 @@ def examine(home: str | Path | None = None) -> Iterator[Finding]:
         lambda: _slurm(),
     ]
     return (look() for look in looks)
+
+
+def examine_model(model: str) -> Iterator[Finding]:
+    """Loads a model and looks at one thing after the other, last at oscillators' sites, and at
+    which blocks they reach the logits."""
+    from workloads.errors import InputError
+    from workloads.models.checking import Loaded, Looked, check_model
+
+    def sites(loaded: Loaded) -> Looked:
+        from workloads.phase_coupling.coupling.sites import sites_of
+
+        try:
+            return Looked("sites", True, ", ".join(sites_of(loaded.model).names))
+        except InputError as error:
+            return Looked("sites", None, f"none for oscillators: {error}")
+
+    def reach(loaded: Loaded) -> Looked:
+        import torch
+
+        from workloads.phase_coupling.coupling.reach import dead_blocks, told
+
+        drawn = torch.Generator().manual_seed(0)
+        ids = torch.randint(loaded.description.vocab_size, (1, _PROBED), generator=drawn)
+        try:
+            dead = dead_blocks(loaded.model, ids)
+        except ValueError as error:  # InputError is one: a kind of model without known sites
+            return Looked("reach", None, f"not measured: {error}")
+        blocks = loaded.description.layers
+        return Looked("reach", None if any(dead.values()) else True, told(dead, blocks))
+
+    return (Finding(look.what, look.ok, look.found) for look in check_model(model, sites, reach))
 
 
 def examine_place(on: str, home: str | Path | None = None) -> Iterator[Finding]:

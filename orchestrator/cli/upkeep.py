@@ -21,15 +21,28 @@ def ui(
     raise typer.Exit(serve(home, port, typer.echo))
 
 
-def doctor(home: HomeFolder = None, on: On = "local", as_json: AsJson = False) -> None:
+def doctor(
+    home: HomeFolder = None,
+    on: On = "local",
+    model: Annotated[
+        str | None, typer.Option("--model", help="Load this model and look at it instead.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
     """What this machine has: Python, CPUs, GPUs, Ray, MLflow, SLURM, disk.
 
-    With --on what is found at that place: whether runs there would be accepted.
+    With --on what is found at that place: whether runs there would be accepted. With --model
+    whether a model is whole, reads text, and where oscillators can be joined to it.
     """
-    from orchestrator.doctor import examine_place
+    from orchestrator.doctor import examine_model, examine_place
+    from orchestrator.errors import UsageError
 
+    if model is not None and on != "local":
+        raise UsageError(f"--model loads the model here: leave out --on {on}")
+    if model is not None:
+        typer.echo("loading the model and reading with it, which may take a minute …", err=True)
     findings = []
-    for finding in examine_place(on, home):
+    for finding in examine_place(on, home) if model is None else examine_model(model):
         findings.append(finding)
         if not as_json:
             mark = {True: "ok  ", False: "FAIL", None: "    "}[finding.ok]

@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from workloads.ablation.adapters import with_adapters
+from workloads.models.recurrences import use_here
 
 if TYPE_CHECKING:
     from workloads.ablation.config import LoraTraining
@@ -38,6 +39,7 @@ def unpacked_model(packed: Mapping[str, Any], lora: LoraTraining | None, device:
 
     fields = dict(packed["config"])
     kind = fields.pop("model_type")
+    use_here(kind)  # as whoever packed it did
     with torch.device("meta"):
         model = AutoModelForCausalLM.from_config(AutoConfig.for_model(kind, **fields))
         if lora is not None:

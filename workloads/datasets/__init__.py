@@ -4,7 +4,7 @@ from workloads.datasets.examples import Example, Task, TaskData
 from workloads.datasets.prompts import fit_prompt, qa_prompt
 from workloads.datasets.scoring import exact_match, f1, normalized
 from workloads.datasets.sources import Source, fingerprint, resolve_data
-from workloads.datasets.tasks import TASKS, check_task, load_task
+from workloads.datasets.tasks import TASKS, TooShortError, check_task, load_task
 from workloads.datasets.texts import Window
 
 __all__ = [
@@ -13,6 +13,7 @@ __all__ = [
     "Source",
     "Task",
     "TaskData",
+    "TooShortError",
     "Window",
     "check_task",
     "exact_match",

@@ -36,6 +36,10 @@ _DEV_SHARE_OF_EVALUATION: Final = 0.15
 _FEW_TEXTS: Final = 10
 
 
+class TooShortError(InputError):
+    """Raised where no text is as long as is asked for."""
+
+
 @dataclass(frozen=True)
 class _Splits:
     train: Iterable[Example]
@@ -219,7 +223,7 @@ def _endless(
         examples = list(continuations(*story, tokenizer, window))
         fruitless = 0 if examples else fruitless + 1
         if fruitless == 100:
-            raise InputError(
+            raise TooShortError(
                 f"no generated story has {window.prefix_tokens} + {window.reference_tokens} "
                 "tokens; ask for shorter prefixes"
             )

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from workloads.errors import InputError
+from workloads.models.recurrences import use_here
 
 
 def blank_model(config: Mapping[str, Any], dtype: torch.dtype, device: Any) -> Any:
@@ -21,6 +22,7 @@ def blank_model(config: Mapping[str, Any], dtype: torch.dtype, device: Any) -> A
 
     fields = dict(config)
     kind = fields.pop("model_type")
+    use_here(kind)
     with no_init_weights():
         model = AutoModelForCausalLM.from_config(AutoConfig.for_model(kind, **fields), dtype=dtype)
     model.tie_weights()

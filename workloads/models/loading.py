@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from workloads.errors import InputError, did_you_mean
-from workloads.models.reference import ModelRef, resolve_model
+from workloads.models.reference import ModelRef, listed, resolve_model
 
 if TYPE_CHECKING:
     import torch
@@ -25,7 +25,9 @@ def load_model(
     """The causal language model, in evaluation mode.
 
     dtype: `float32`, `bfloat16`, `float16` or `float64`. device: None leaves it on the CPU.
-    InputError when the weights are not safetensors or cannot be loaded.
+    An RWKV model does not rescale its weights as it reads, which would change them; it predicts
+    the same. InputError when the weights are not safetensors, cannot be loaded, or are not those
+    of the architecture: missing ones would be drawn at random, without a word.
     """
     import torch
     from transformers import AutoModelForCausalLM
@@ -35,19 +37,65 @@ def load_model(
         raise InputError(f"dtype {dtype!r} is not known; {did_you_mean(dtype, valid)}")
     model_ref = resolve_model(ref) if isinstance(ref, str) else ref
     try:
-        with _no_progress_bar():
-            model = AutoModelForCausalLM.from_pretrained(
-                model_ref.source, dtype=valid[dtype], use_safetensors=True, **_where(model_ref)
+        with _quietly():
+            model, found = AutoModelForCausalLM.from_pretrained(
+                model_ref.source,
+                dtype=valid[dtype],
+                use_safetensors=True,
+                ignore_mismatched_sizes=True,  # refused below, by name
+                output_loading_info=True,
+                **_where(model_ref),
             )
     except (OSError, ValueError, KeyError, RuntimeError) as error:
         raise InputError(
             f"model {model_ref.given} cannot be loaded ({_first_line(error)}); valid: a causal "
             "language model that transformers knows, with config.json and *.safetensors"
         ) from error
+    _refuse_other_weights(
+        model_ref,
+        type(model).__name__,
+        found["missing_keys"],
+        found["unexpected_keys"],
+        {name for name, *_ in found["mismatched_keys"]},
+    )
+    _prepare_recurrence(model)
     if device is not None:
         model = model.to(device)
     loaded: PreTrainedModel = model.eval()
     return loaded
+
+
+def _refuse_other_weights(
+    ref: ModelRef,
+    architecture: str,
+    missing: Collection[str],
+    unexpected: Collection[str],
+    misshapen: Collection[str],
+) -> None:
+    parts = [
+        f"{verb} {len(names)} tensor{'' if len(names) == 1 else 's'}{how} ({listed(sorted(names))})"
+        for verb, how, names in (
+            ("lacks", "", missing),
+            ("has", " too many", unexpected),
+            ("has", " in other shapes", misshapen),
+        )
+        if names
+    ]
+    if parts:
+        raise InputError(
+            f"model {ref.given}, by its config.json a {architecture}, {' and '.join(parts)}; "
+            "valid: the weights of that architecture; copy the right config.json, or convert the "
+            "weights again"
+        )
+
+
+def _prepare_recurrence(model: Any) -> None:
+    """Has Mamba and RWKV read by our recurrences, and an RWKV model leave its weights alone."""
+    from workloads.models.recurrences import use_here
+
+    use_here(model.config.model_type)
+    if getattr(model.config, "rescale_every", 0):
+        model.config.rescale_every = 0
 
 
 def load_tokenizer(ref: ModelRef | str) -> PreTrainedTokenizerBase:
@@ -99,14 +147,17 @@ def _is_all_in_its_file(ref: ModelRef) -> bool:
 
 
 @contextmanager
-def _no_progress_bar() -> Iterator[None]:
+def _quietly() -> Iterator[None]:
+    """No progress bar, and no report of tensors that do not fit: these are refused in our words."""
     from transformers.utils import logging
 
-    shown = logging.is_progress_bar_enabled()
+    shown, verbosity = logging.is_progress_bar_enabled(), logging.get_verbosity()
     logging.disable_progress_bar()
+    logging.set_verbosity_error()
     try:
         yield
     finally:
+        logging.set_verbosity(verbosity)
         if shown:
             logging.enable_progress_bar()
 

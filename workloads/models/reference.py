@@ -13,7 +13,7 @@ from workloads.datasets.hub import commit_of, looks_like_id, split_revision
 from workloads.errors import InputError, did_you_mean
 
 EMBEDDED_PREFIX: Final = "embedded:"
-EMBEDDED_MODELS: Final = ("llama", "qwen2")
+EMBEDDED_MODELS: Final = ("llama", "qwen2", "mamba", "rwkv")
 PICKLED_SUFFIXES: Final = (".bin", ".pt", ".pth", ".pkl", ".ckpt")
 _TEXT_SUFFIXES: Final = (".json", ".txt", ".model", ".jinja")
 _NOT_READ: Final = ("training.json",)
@@ -77,7 +77,7 @@ def weight_files(folder: Path) -> list[Path]:
     pickled = sorted(f.name for f in folder.iterdir() if f.suffix in PICKLED_SUFFIXES)
     if pickled:
         raise InputError(
-            f"{folder} has only pickled weights ({_listed(pickled)}), which can run code when "
+            f"{folder} has only pickled weights ({listed(pickled)}), which can run code when "
             "loaded; valid: *.safetensors; convert them with "
             f"python -m workloads.models.convert_checkpoint {folder} OUT"
         )
@@ -97,7 +97,7 @@ def _refuse_missing_shards(folder: Path) -> None:
     missing = sorted(name for name in shards if not (folder / name).is_file())
     if missing:
         raise InputError(
-            f"{folder} lacks {len(missing)} of {len(shards)} weight files ({_listed(missing)}) "
+            f"{folder} lacks {len(missing)} of {len(shards)} weight files ({listed(missing)}) "
             "that its index names; copy them too"
         )
 
@@ -132,6 +132,7 @@ def _embedded_folder(ref: str) -> Path:
     return Path(__file__).parent / "embedded" / name
 
 
-def _listed(names: Sequence[str], most: int = 3) -> str:
+def listed(names: Sequence[str], most: int = 3) -> str:
+    """The first `most` names, and how many more there are."""
     more = f", {len(names) - most} more" if len(names) > most else ""
     return ", ".join(names[:most]) + more

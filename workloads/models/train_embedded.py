@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 from workloads.datasets import grammar
 from workloads.models.held_out import held_out_scores
+from workloads.models.held_out_text import held_out_text
 from workloads.models.pretraining_data import IGNORED, Batch, PretrainingData
 from workloads.models.word_tokenizer import MAX_TOKENS, build_tokenizer, vocabulary
 
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 RECORD: Final = "training.json"
 WEIGHTS: Final = "model.safetensors"
 
-Architecture = Literal["llama", "qwen2"]
+Architecture = Literal["llama", "qwen2", "mamba", "rwkv"]
 
 
 @dataclass(frozen=True)
@@ -51,11 +52,36 @@ class Recipe:
     architecture: Architecture = "llama"
     kv_heads: int | None = None
     """Heads of keys and values, which as many query heads share; None: as many as there are."""
+    state_size: int = 8
+    """Numbers in the state of each of Mamba's channels."""
+
+    @property
+    def reads_only(self) -> bool:
+        """Whether it is trained on running stories alone, and not on questions."""
+        return self.story_every == 1
 
 
 RECIPES: Final = {
     "llama": Recipe(),
     "qwen2": Recipe(architecture="qwen2", steps=1500, layers=5, kv_heads=2, threads=1),
+    "mamba": Recipe(
+        architecture="mamba",
+        steps=200,
+        warmup_steps=20,
+        story_every=1,
+        text_weight=1.0,
+        layers=4,
+        threads=1,
+    ),
+    "rwkv": Recipe(
+        architecture="rwkv",
+        steps=200,
+        warmup_steps=20,
+        story_every=1,
+        text_weight=1.0,
+        layers=4,
+        threads=1,
+    ),
 }
 """Embedded model -> how it was trained."""
 
@@ -75,25 +101,43 @@ def make_model(recipe: Recipe, tokenizer: PreTrainedTokenizerFast) -> PreTrained
     import torch
     from transformers import AutoConfig, AutoModelForCausalLM
 
+    from workloads.models.recurrences import use_here
+
     config = AutoConfig.for_model(
         recipe.architecture,
         vocab_size=len(tokenizer),
         hidden_size=recipe.hidden_size,
-        intermediate_size=recipe.intermediate_size,
         num_hidden_layers=recipe.layers,
-        num_attention_heads=recipe.heads,
-        num_key_value_heads=recipe.kv_heads or recipe.heads,
-        max_position_embeddings=MAX_TOKENS,
-        tie_word_embeddings=True,
-        initializer_range=0.05,
         pad_token_id=tokenizer.pad_token_id,
         bos_token_id=tokenizer.bos_token_id,
         eos_token_id=tokenizer.eos_token_id,
+        **_shape(recipe),
     )
+    use_here(recipe.architecture)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(recipe.seed)
         model: PreTrainedModel = AutoModelForCausalLM.from_config(config)
     return model
+
+
+def _shape(recipe: Recipe) -> dict[str, Any]:
+    """What a configuration of the recipe's architecture has of its own."""
+    if recipe.architecture == "mamba":
+        return {"state_size": recipe.state_size, "initializer_range": 0.05}
+    if recipe.architecture == "rwkv":
+        return {
+            "intermediate_size": recipe.intermediate_size,
+            "context_length": MAX_TOKENS,
+            "rescale_every": 0,  # otherwise it divides its own weights when it is read
+        }
+    return {
+        "intermediate_size": recipe.intermediate_size,
+        "num_attention_heads": recipe.heads,
+        "num_key_value_heads": recipe.kv_heads or recipe.heads,
+        "max_position_embeddings": MAX_TOKENS,
+        "tie_word_embeddings": True,
+        "initializer_range": 0.05,
+    }
 
 
 def losses(recipe: Recipe, model: Any, tokenizer: PreTrainedTokenizerFast) -> Iterator[float]:
@@ -164,7 +208,11 @@ def save(
         "weights_sha256": hashlib.sha256((folder / WEIGHTS).read_bytes()).hexdigest(),
         "parameters": sum(p.numel() for p in model.parameters()),
         "training_s": round(training_s),
-        "held_out": asdict(held_out_scores(model, tokenizer)),
+        "held_out": asdict(
+            held_out_text(model, tokenizer)
+            if recipe.reads_only
+            else held_out_scores(model, tokenizer)
+        ),
         "torch": torch.__version__,
     }
     (folder / RECORD).write_text(json.dumps(record, indent=1) + "\n")

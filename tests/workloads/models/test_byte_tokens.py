@@ -10,10 +10,10 @@ import pytest
 import torch
 from transformers import RwkvConfig, RwkvForCausalLM
 
-from workloads.models.byte_tokens import ByteTokenizer
 from workloads.dtdr.packing import opened_subject, packed_subject
 from workloads.dtdr.workload import Dtdr
 from workloads.errors import InputError
+from workloads.models.byte_tokens import ByteTokenizer
 from workloads.recording import resolved, run_recorded
 
 
