@@ -74,10 +74,11 @@ def _same_question(one: StudyFile, other: StudyFile) -> bool:
 
 
 def _without_seeds(file: StudyFile) -> dict[str, Any]:
-    """The design, whatever replicates its arms have."""
+    """The design, whatever replicates its arms have, and whatever they are there for."""
     design = canonical_design(file.design)
     for arm in design["arms"]:
         arm.pop("seeds", None)
+        arm.pop("role", None)
     return design
 
 
@@ -94,6 +95,7 @@ def _rule(file: StudyFile) -> Any:
         file.alarms.canonical() if file.alarms else None,
         {name: claim.canonical() for name, claim in file.claims.items()},
         {name: endpoint.canonical() for name, endpoint in file.endpoints.items()},
+        {arm.name: arm.role for arm in file.design.arms},  # controls are no family of the others
     )
 
 

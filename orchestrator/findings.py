@@ -1,4 +1,4 @@
-"""What a study found beside its verdict on trials: effects, curves, alarms, claims.
+"""What a study found beside its verdict on trials: effects, curves, alarms, claims, endpoints.
 
 Importing this loads no numpy; estimating does.
 """
@@ -22,6 +22,9 @@ from orchestrator.earlier import earlier_notes
 from orchestrator.effects.effect import StudyEffects
 from orchestrator.effects.gathering import effects_of
 from orchestrator.effects.metrics import study_metrics
+from orchestrator.endpoints.metrics import endpoint_metrics
+from orchestrator.endpoints.result import StudyEndpoints
+from orchestrator.endpoints.study_endpoints import endpoints_of
 from orchestrator.verdict.answer import step_key
 
 if TYPE_CHECKING:
@@ -38,7 +41,8 @@ class Findings:
         curves: of `fractions`.
         alarms: of `alarms`: which signal alarms first.
         claims: of `claims`: whether what is said of figures holds.
-        notes: whether alarms and claims were stated, or seeds added, after there were results; a
+        endpoints: of `endpoints`: how arms differ, and whether that matters.
+        notes: whether any of these were stated, or seeds added, after there were results; a
             verdict has that in its own notes.
         next_steps: what the study says to do after this; a verdict has its own.
     """
@@ -47,6 +51,7 @@ class Findings:
     curves: StudyCurves | None = None
     alarms: StudyAlarms | None = None
     claims: StudyClaims | None = None
+    endpoints: StudyEndpoints | None = None
     notes: tuple[str, ...] = ()
     next_steps: tuple[str, ...] = ()
 
@@ -74,11 +79,18 @@ class Findings:
             labels |= {one.label for one in self.alarms.arms if not one.synthetic}
         if self.claims is not None:
             labels |= {one.label for one in self.claims.claims}
+            labels |= {one.label.partition(":")[0] for one in self.claims.claims}
+        if self.endpoints is not None:
+            primary = [one for one in self.endpoints.comparisons if one.primary and not one.control]
+            labels |= {one.label for one in primary}
+            labels |= {one.label.partition(",")[0] for one in primary}
         return frozenset(labels)
 
     @property
-    def _answered(self) -> tuple[StudyCurves | StudyAlarms | StudyClaims | None, ...]:
-        return (self.curves, self.alarms, self.claims)
+    def _answered(
+        self,
+    ) -> tuple[StudyCurves | StudyAlarms | StudyEndpoints | StudyClaims | None, ...]:
+        return (self.curves, self.alarms, self.endpoints, self.claims)
 
     def metrics(self) -> dict[str, float | None]:
         """Of the study's own run."""
@@ -87,6 +99,7 @@ class Findings:
             **curve_metrics(self.curves),
             **alarm_metrics(self.alarms),
             **claim_metrics(self.claims),
+            **endpoint_metrics(self.endpoints),
         }
 
     def to_json(self) -> dict[str, Any]:
@@ -96,6 +109,7 @@ class Findings:
             "curves": None if self.curves is None else self.curves.to_json(),
             "alarms": None if self.alarms is None else self.alarms.to_json(),
             "claims": None if self.claims is None else self.claims.to_json(),
+            "endpoints": None if self.endpoints is None else self.endpoints.to_json(),
             "findings_notes": list(self.notes),
             "findings_next_steps": list(self.next_steps),
         }
@@ -108,6 +122,7 @@ def findings_of(study: Study, plan: Plan) -> Findings:
         curves_of(study, plan),
         alarms_of(study, plan),
         claims_of(study, plan),
+        endpoints_of(study, plan),
         _notes(study),
     )
     return replace(found, next_steps=tuple(_next_steps(study, found)))
@@ -124,6 +139,6 @@ def _next_steps(study: Study, found: Findings) -> Iterator[str]:
 
 def _notes(study: Study) -> tuple[str, ...]:
     file = study.file
-    if file.verdict is not None or not (file.alarms or file.claims):
+    if file.verdict is not None or not (file.alarms or file.claims or file.endpoints):
         return ()
     return tuple(earlier_notes(study))

@@ -8,7 +8,7 @@ import os
 import shutil
 import tempfile
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -21,6 +21,8 @@ from orchestrator.claims.result import StudyClaims
 from orchestrator.curves.curve import StudyCurves
 from orchestrator.disk import trials_bytes
 from orchestrator.effects.effect import StudyEffects
+from orchestrator.endpoints.result import StudyEndpoints
+from orchestrator.endpoints.views import endpoint_views
 from orchestrator.findings import Findings, findings_of
 from orchestrator.home import write_whole
 from orchestrator.judging import arm_table, verdict_of
@@ -33,7 +35,7 @@ if TYPE_CHECKING:
     from orchestrator.report.sections import Section
     from orchestrator.study import Study
 
-REPORT_VERSION = 8
+REPORT_VERSION = 11
 _LIBRARIES = ("ray", "torch", "transformers", "peft", "accelerate", "mlflow")
 
 
@@ -47,7 +49,7 @@ class StudyReport:
     problems: Sequence[str] = ()
     """What could not be drawn, one line each."""
     findings: Findings = field(default_factory=Findings)
-    """Effects, curves, alarms, claims: of a study that asks for them."""
+    """Effects, curves, alarms, claims, endpoints: of a study that asks for them."""
 
 
 def report_study(study: Study, plan: Plan) -> StudyReport:
@@ -72,6 +74,7 @@ def report_study(study: Study, plan: Plan) -> StudyReport:
             findings.curves,
             findings.alarms,
             findings.claims,
+            findings.endpoints,
             findings.notes,
             findings.next_steps,
         )
@@ -143,6 +146,7 @@ def _write(
         disk_bytes=trials_bytes(study, plan),
         wall_time_s=_seconds(plan),
         created=datetime.now(UTC).isoformat(timespec="seconds"),
+        asked=tuple(_asked(study)),
     )
     problems: list[str] = []
     if verdict is None:
@@ -164,6 +168,7 @@ def _write(
         best_arm=verdict.best.arm if verdict.best else None,
         gate_met=verdict.gate.met if verdict.gate else None,
         next_steps=verdict.next_steps,
+        endpoints=endpoint_views(findings.endpoints),
     )
     section = _summary(study, view, folder, problems)
     write_report(verdict, info, _trial_rows(plan), folder, findings, section)
@@ -195,6 +200,7 @@ def _view_of_findings(study: Study, plan: Plan, findings: Findings) -> StudyView
         gate_met=None,
         next_steps=findings.next_steps,
         curves=seen,
+        endpoints=endpoint_views(findings.endpoints),
     )
 
 
@@ -225,6 +231,17 @@ def _section_of(workload: str, added: Sequence[Path | SummaryTable]) -> Sequence
     lines = (f"Beside this report: {beside}.",) if beside else ()
     shown = tuple((path.stem.replace("_", " "), path.name) for path in pictures)
     return (Section(f"From the workload {workload}", lines, tables, shown),)
+
+
+def _asked(study: Study) -> Iterator[str]:
+    """Metrics that the study asks of: that of its rule, and those that may be named after a column
+    of its endpoints and claims, as it is or after the split."""
+    if study.file.verdict is not None:
+        yield study.file.verdict.metric
+    endpoints, claims = study.file.endpoints.values(), study.file.claims.values()
+    columns = [(one.split, one.column) for one in endpoints]
+    for split, column in [*columns, *((one.split, one.column) for one in claims)]:
+        yield from (column, f"{split}_{column}")
 
 
 def _trial_rows(plan: Plan) -> list[dict[str, Any]]:
@@ -331,13 +348,20 @@ class _Saved(msgspec.Struct):
     curves: StudyCurves | None = None
     alarms: StudyAlarms | None = None
     claims: StudyClaims | None = None
+    endpoints: StudyEndpoints | None = None
     notes: tuple[str, ...] = ()
     next_steps: tuple[str, ...] = ()
 
     @property
     def findings(self) -> Findings:
         return Findings(
-            self.effects, self.curves, self.alarms, self.claims, self.notes, self.next_steps
+            self.effects,
+            self.curves,
+            self.alarms,
+            self.claims,
+            self.endpoints,
+            self.notes,
+            self.next_steps,
         )
 
 

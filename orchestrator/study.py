@@ -9,7 +9,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from orchestrator.alarm_checks import check_healthy_runs, check_statements, statement_notes
 from orchestrator.arms import Arm, arms_of
 from orchestrator.array.in_queue import trials_in_queue
 from orchestrator.cancelling import cancelled_trials
@@ -23,6 +22,7 @@ from orchestrator.inputs import design_with_inputs, with_inputs
 from orchestrator.ledger import Ledger, short_hash
 from orchestrator.planning import Plan, Selection, make_plan
 from orchestrator.search_list import SearchList
+from orchestrator.statement_checks import check_statements, check_trials, statement_notes
 from orchestrator.study_file import (
     Factorial,
     Fractions,
@@ -197,7 +197,9 @@ class Study:
         trials = list(self.maker.trials(arms, self.file.seeds))  # first of all refuses a wrong one
         if isinstance(self.file.design, Fractions):
             check_models(trials)
-        check_healthy_runs(self.file.alarms, trials)
+        compared = trials if self.file.endpoints else ()
+        fixed = {t.arm for t in compared if self.workload.deterministic(t.config)}
+        check_trials(self.file, trials, fixed)
         design = self.searching
         left, pruned = 0, set[str]()
         if design is not None:
@@ -224,7 +226,7 @@ class Study:
             made = replace(made, notes=(*told, *made.notes))
         if isinstance(self.file.design, Fractions):
             made = replace(made, notes=(*fractions_notes(self, trials), *made.notes))
-        return replace(made, notes=(*statement_notes(self.file, trials), *made.notes))
+        return replace(made, notes=(*statement_notes(self.file, trials, fixed), *made.notes))
 
     def run(self, on: str = "local", **options: Any) -> RunReport:
         """Plans, subtracts what is known, runs the rest; running again is how one resumes."""
@@ -319,7 +321,7 @@ def _check_metric(study: Study, where: str) -> None:
 
 
 def _check_statements(study: Study, where: str) -> None:
-    """Raises `UsageError` for alarms or claims that name what the study does not have."""
+    """Raises `UsageError` for statements that name what the study does not have."""
     try:
         columns = study.workload.score_columns
         check_statements(study.file, _final_metrics(study), columns)

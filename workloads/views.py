@@ -60,6 +60,35 @@ class CurveView:
 
 
 @dataclass(frozen=True)
+class EndpointView:
+    """A comparison of two arms as a study's summary sees it.
+
+    Attributes:
+        endpoint: its name in the study file; `column`, `split`: what is compared.
+        difference: arm minus `against`, paired by seed and unit, with its simultaneous interval.
+        mean, against_mean: of either arm, over what was paired.
+        margin: below which a difference does not matter.
+        label: what it comes to, such as `no effect`; `why`: what the numbers do not say.
+        by_seed: each seed's own difference; None where it is not finite.
+    """
+
+    endpoint: str
+    arm: str
+    against: str
+    column: str
+    split: str
+    unit: str
+    margin: float
+    primary: bool
+    label: str
+    why: str
+    difference: Estimate
+    mean: float | None
+    against_mean: float | None
+    by_seed: Mapping[int, float | None] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class SummaryTable:
     """A table that a workload's summary adds to the report, as text; `numbers` are the columns
     that are aligned to the right."""
@@ -88,3 +117,5 @@ class StudyView:
     next_steps: Sequence[str] = field(default_factory=tuple)
     curves: Sequence[CurveView] = field(default_factory=tuple)
     """Of a design whose paths go through points of finished models."""
+    endpoints: Sequence[EndpointView] = field(default_factory=tuple)
+    """Every comparison of the endpoints that the study states."""

@@ -6,12 +6,12 @@ import shutil
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from orchestrator.alarm_checks import claim_lines
 from orchestrator.cli.heading import heading
 from orchestrator.cli.points_text import curve_lines, points_lines
 from orchestrator.counted import counted
 from orchestrator.disk import folder_bytes
 from orchestrator.progress import duration
+from orchestrator.statement_checks import statement_lines
 
 if TYPE_CHECKING:
     from cluster import Place
@@ -57,7 +57,7 @@ def summary_lines(study: Study, plan: Plan, place: Place | None = None) -> list[
     this machine."""
     from orchestrator.judging import resolvable
 
-    lines = [*plan.notes, *curve_lines(study), *claim_lines(study.file)]
+    lines = [*plan.notes, *curve_lines(study), *statement_lines(study.file)]
     known = f"known {plan.known}"
     if plan.other_code:
         known += f" ({plan.other_code} under other code; --same-code would run them again)"

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from pydantic import Field, model_validator
 
 from orchestrator.designs import Part
+
+SERIES = frozenset({"steps", "layers"})
+"""Splits whose units follow one another."""
 
 
 class Endpoint(Part):
@@ -14,7 +18,8 @@ class Endpoint(Part):
 
     *No effect*: the whole interval of the difference lies within ±`margin`. *Effect*: it excludes 0
     and not all of it lies within. *Identical*: every paired score is equal, and nothing is tested.
-    Anything else is *inconclusive*.
+    Anything else is *inconclusive*. Arms whose role is control answer whether the study can be
+    believed rather than what it asks: their comparisons are a family of their own.
     """
 
     column: str
@@ -42,3 +47,14 @@ class Endpoint(Part):
     def canonical(self) -> dict[str, Any]:
         """As plain JSON data for hashing: `unit` and `about` are presentation."""
         return self.model_dump(mode="json", exclude={"unit", "about"})
+
+    @property
+    def over_seeds(self) -> bool:
+        """Whether the units are places along a run or a model: no sample of anything, so that
+        intervals are over seeds alone."""
+        return self.split in SERIES
+
+
+def compared_arms(endpoint: Endpoint, arms: Iterable[str]) -> tuple[str, ...]:
+    """The arms that an endpoint compares, of all that the design has, in its order."""
+    return endpoint.arms or tuple(name for name in arms if name != endpoint.against)

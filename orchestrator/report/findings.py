@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 def finding_sections(
     findings: Findings | None, pictures: Mapping[str, str], *, brief: bool = False
 ) -> list[Section]:
-    """Sections of effects, curves, alarms and claims; none without any.
+    """Sections of effects, curves, alarms, endpoints and claims; none without any.
 
     Args:
         pictures: file names by what they show.
@@ -23,19 +23,21 @@ def finding_sections(
     """
     if not findings:
         return []
-    from orchestrator.report import alarms, claims
+    from orchestrator.report import alarms, claims, endpoints
     from orchestrator.report.alarms import alarm_sections
     from orchestrator.report.claims import claim_sections
     from orchestrator.report.curves import curve_sections
     from orchestrator.report.effects import effect_sections
+    from orchestrator.report.endpoints import endpoint_sections
     from orchestrator.report.sections import Section
 
-    named = {*alarms.PICTURES, claims.PICTURE}
+    named = {*alarms.PICTURES, claims.PICTURE, endpoints.PICTURE}
     others = {text: name for text, name in pictures.items() if text not in named}
     return [
         *effect_sections(findings.effects, others, brief=brief),
         *curve_sections(findings.curves, pictures, brief=brief),
         *alarm_sections(findings.alarms, pictures, brief=brief),
+        *endpoint_sections(findings.endpoints, pictures, brief=brief),
         *claim_sections(findings.claims, pictures, brief=brief),
         *([Section("Next steps", findings.next_steps)] if findings.next_steps else []),
         *([Section("Notes", findings.notes)] if findings.notes else []),
@@ -65,6 +67,10 @@ def _written(findings: Findings, folder: Path) -> list[Written]:
         from orchestrator.report.alarm_files import write_alarms
 
         parts.append(write_alarms(findings.alarms, folder))
+    if findings.endpoints is not None:
+        from orchestrator.report.endpoints import write_endpoints
+
+        parts.append(write_endpoints(findings.endpoints, folder))
     if findings.claims is not None:
         from orchestrator.report.claims import write_claims
 

@@ -18,6 +18,7 @@ class StudyInfo:
         home: folder that holds the trials.
         mlflow_run_id: the study's parent run.
         wall_time_s, disk_bytes: spent on the trials.
+        asked: metrics that the study asks of: a table of trials shows them first.
     """
 
     name: str
@@ -31,3 +32,4 @@ class StudyInfo:
     wall_time_s: float | None = None
     disk_bytes: int | None = None
     created: str | None = None
+    asked: tuple[str, ...] = ()

@@ -31,7 +31,7 @@ class Report:
     differences_png: Path
     factors_png: Path | None
     findings: tuple[Path, ...] = ()
-    """Tables and pictures of effects, curves, alarms and claims, for a study that asks for them."""
+    """Tables and pictures of what was found, for a study that asks for more than a verdict."""
 
     def paths(self) -> tuple[Path, ...]:
         """Every file that was written."""

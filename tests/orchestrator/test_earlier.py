@@ -36,6 +36,14 @@ def test_another_rule_after_results_is_post_hoc(home: Home) -> None:
     assert note in second.verdict().notes
 
 
+def test_an_arm_that_is_called_a_control_after_results_is_post_hoc(home: Home) -> None:
+    first = planned(home, at_s=1.0, design=configurations(arm("plain"), arm("signal")))
+    finish(first)
+    second = planned(home, design=configurations(arm("plain"), arm("signal", "control")))
+    (note,) = earlier_notes(second)
+    assert note.startswith(f"post hoc: {first.instance} had results")
+
+
 def test_seeds_added_after_results_are_an_extension(home: Home) -> None:
     finish(planned(home, at_s=1.0))
     (note,) = earlier_notes(planned(home, seeds=[0, 1, 2]))

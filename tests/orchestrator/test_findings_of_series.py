@@ -126,6 +126,7 @@ def test_the_studys_next_steps_are_those_of_what_came_out(done: Study) -> None:
         "not_calibrated": ["Give healthy more seeds."],
         "answered": ["Publish."],
         "contradicted": ["Tell the authors."],
+        "candidate": ["Never."],
         "synthetic signal": ["Never."],
     }
     study = Study.load(series_study(next_steps=steps), home=done.home.root)

@@ -1,5 +1,5 @@
-"""What `alarms` and `claims` of a study file cannot mean, refused before anything runs; and what a
-plan says of them."""
+"""What `alarms`, `claims` and `endpoints` of a study file cannot mean, refused before a trial runs;
+and what a plan says of them."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 from orchestrator.arms import arms_of
 from orchestrator.counted import counted
+from orchestrator.endpoints.planned import check_shared_seeds, endpoint_notes
+from orchestrator.endpoints.rule import compared_arms
 from orchestrator.errors import UsageError, unknown
 from orchestrator.study_file import AlarmRule, Fractions, Search, StudyFile
 
@@ -22,32 +24,44 @@ WHY_NOT = {
     "search": "chooses its trials as it goes, so that their figures are chosen too",
 }
 
+ASKS_OF = {"alarms": "the steps", "claims": "the steps", "endpoints": "the scores"}
+
 
 def check_statements(
     file: StudyFile,
     final_metrics: Collection[str],
     columns: Mapping[str, Sequence[str]] = MappingProxyType({}),
 ) -> None:
-    """Refuses alarms and claims that name what is not there. Raises `UsageError`.
+    """Refuses alarms, claims and endpoints that name what is not there. Raises `UsageError`.
 
     Args:
         final_metrics: names of metrics that trials end with.
         columns: of their scores, by split; empty where the workload does not declare them.
     """
-    given = [name for name in ("alarms", "claims") if getattr(file, name)]
+    given = [name for name in ASKS_OF if getattr(file, name)]
     if not given:
         return
     if isinstance(file.design, Fractions | Search):
         kind = file.design.kind
         raise UsageError(
-            f"'{given[0]}' asks of the steps of trials, and the design {kind} {WHY_NOT[kind]}. "
-            "Use configurations, grid or factorial, or leave it out."
+            f"'{given[0]}' asks of {ASKS_OF[given[0]]} of trials, and the design {kind} "
+            f"{WHY_NOT[kind]}. Use configurations, grid or factorial, or leave it out."
         )
     arms = [arm.name for arm in arms_of(file.design)]
     for name, claim in file.claims.items():
         if claim.arm not in arms:
             raise UsageError(unknown(f"arm in claims.{name}", claim.arm, arms))
         _check_column(f"claims.{name}", claim.split, claim.column, columns)
+    for name, endpoint in file.endpoints.items():
+        for arm in (endpoint.against, *endpoint.arms):
+            if arm not in arms:
+                raise UsageError(unknown(f"arm in endpoints.{name}", arm, arms))
+        if not compared_arms(endpoint, arms):
+            raise UsageError(
+                f"endpoints.{name} has no arm to compare: there is only {endpoint.against}. Add "
+                "another."
+            )
+        _check_column(f"endpoints.{name}", endpoint.split, endpoint.column, columns)
     if file.alarms is not None:
         for name, signal in file.alarms.signals.items():
             _check_column(
@@ -88,11 +102,18 @@ def _check_alarms(rule: AlarmRule, arms: Sequence[str], metrics: Collection[str]
         raise UsageError(unknown("alarms.onset", rule.onset, metrics))
 
 
-def check_healthy_runs(rule: AlarmRule | None, trials: Sequence[Trial]) -> None:
-    """Refuses healthy arms that are not alike, and runs that would both make a threshold and check
-    it. Raises `UsageError`."""
-    if rule is None:
-        return
+def check_trials(file: StudyFile, trials: Sequence[Trial], fixed: Collection[str]) -> None:
+    """Refuses what the trials of a study cannot answer. Raises `UsageError`.
+
+    `fixed`: the arms that do not depend on the seed.
+    """
+    if file.alarms is not None:
+        _check_healthy_runs(file.alarms, trials)
+    check_shared_seeds(file.endpoints, trials, fixed)
+
+
+def _check_healthy_runs(rule: AlarmRule, trials: Sequence[Trial]) -> None:
+    """Healthy arms must be alike, and no run may both make a threshold and check it."""
     _check_alike(rule, trials)
     made, checked = (
         {trial.identity: trial.seed for trial in trials if trial.arm == arm}
@@ -123,8 +144,13 @@ def _check_alike(rule: AlarmRule, trials: Sequence[Trial]) -> None:
     )
 
 
-def statement_notes(file: StudyFile, trials: Sequence[Trial]) -> Iterator[str]:
-    """What a plan and a run say before they begin: runs that are too few for an answer."""
+def statement_notes(
+    file: StudyFile, trials: Sequence[Trial], fixed: Collection[str] = ()
+) -> Iterator[str]:
+    """What a plan and a run say before they begin: runs that are too few for an answer.
+
+    `fixed`: the arms that do not depend on the seed.
+    """
     runs: dict[str, int] = {}
     for trial in trials:
         runs[trial.arm] = runs.get(trial.arm, 0) + 1
@@ -133,15 +159,20 @@ def statement_notes(file: StudyFile, trials: Sequence[Trial]) -> Iterator[str]:
         yield from _shared_seeds(file.alarms, trials)
     if file.claims:
         yield from _claim_notes(file, runs)
+    if file.endpoints:
+        yield from endpoint_notes(file, trials, fixed)
 
 
-def claim_lines(file: StudyFile) -> Iterator[str]:
-    """What a plan says of every claim, a line each."""
+def statement_lines(file: StudyFile) -> Iterator[str]:
+    """What a plan says of every claim and endpoint, a line each."""
     from orchestrator.claims.sentences import figure_words, range_text
+    from orchestrator.endpoints.sentences import endpoint_words
 
     for name, one in file.claims.items():
         source = f" ({one.source})" if one.source else ""
         yield f"  claims {name}: {figure_words(one)} is {range_text(one.expected)}{source}"
+    for name, endpoint in file.endpoints.items():
+        yield f"  endpoints {endpoint_words(name, endpoint)}"
 
 
 def _alarm_notes(rule: AlarmRule, runs: dict[str, int]) -> Iterator[str]:
@@ -211,4 +242,7 @@ def _claim_notes(file: StudyFile, runs: dict[str, int]) -> Iterator[str]:
         )
     few = {one.arm for one in file.claims.values() if runs.get(one.arm, 0) < FEW}
     if few:
-        yield f"claims on {', '.join(sorted(few))}: fewer than {FEW} runs, so intervals are wide"
+        yield (
+            f"claims on {', '.join(sorted(few))}: fewer than {FEW} runs, so that intervals are "
+            "wide and what is found is a candidate, save of a count of runs"
+        )
