@@ -96,11 +96,13 @@ def identity_of(doc: Mapping[str, Any]) -> str:
 
 
 def label_of(factors: Mapping[str, Any], seed: int, identity: str) -> str:
-    """A name for people: `rank=8,alpha=16,layers=12,seed=0-4c54…`. ASCII, at most 80 characters."""
-    tail = f"-{identity}"
-    parts = [*(f"{name}={value}" for name, value in factors.items()), f"seed={seed}"]
-    text = re.sub(r"[^A-Za-z0-9=,._+-]", "_", ",".join(parts))
-    return text[: LABEL_LENGTH - len(tail)] + tail
+    """A name for people: `rank=8,alpha=16,layers=12,seed=0-4c54…`. ASCII, at most 80 characters:
+    the factors are cut where there are too many, and the seed stays."""
+    tail = f"seed={seed}-{identity}"
+    named = "".join(f"{name}={value}," for name, value in factors.items())
+    text = re.sub(r"[^A-Za-z0-9=,._+-]", "_", named)
+    room = LABEL_LENGTH - len(tail)
+    return (text if len(text) <= room else text[: room - 1] + ",") + tail
 
 
 class _Field(NamedTuple):

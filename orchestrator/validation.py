@@ -10,6 +10,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from orchestrator.errors import UsageError, unknown
+from workloads.errors import nearest
 
 
 def validated(model: type[BaseModel], data: Any, where: str, prefix: str = "") -> Any:
@@ -23,8 +24,10 @@ def validated(model: type[BaseModel], data: Any, where: str, prefix: str = "") -
 
 def _line(item: Any, model: type[BaseModel], prefix: str, data: Any) -> str:
     location = [part for part in item["loc"] if part != "function-after"]
-    parts = _as_written(location, data)
+    parts = _as_written(location, data, missing=item["type"] == "missing")
     key = prefix + ".".join(parts)
+    if item["type"].startswith("union_tag_"):
+        return _wrong_tag(item["ctx"], key)
     if item["type"] == "extra_forbidden":
         owner = _owner(model, location[:-1])
         valid = owner.model_fields if owner else ()
@@ -40,9 +43,34 @@ def _line(item: Any, model: type[BaseModel], prefix: str, data: Any) -> str:
     given = given if len(given) <= 60 else given[:57] + "…"
     if item["type"] in ("int_parsing", "int_from_float", "int_type"):
         return f"'{key}' is {given}, but should be a whole number{_in_digits(item['input'])}."
+    if item["type"] == "finite_number":  # YAML reads 1e400 as a text
+        return f"'{key}' is {item['input']}, but should be a finite number."
+    if item["type"] in _SHOULD_BE:
+        return f"'{key}' is {given}, but should be {_SHOULD_BE[item['type']]}."
     if message.startswith("Input should be "):
         return f"'{key}' is {given}, but should be {message.removeprefix('Input should be ')}."
     return f"'{key}' is {given}: {message[:1].lower()}{message[1:]}."
+
+
+_SHOULD_BE = {
+    "model_type": "settings by name, {key: value}",
+    "model_attributes_type": "settings by name, {key: value}",
+    "float_parsing": "a number",
+    "float_type": "a number",
+}
+"""Where pydantic's words are about itself."""
+
+
+def _wrong_tag(context: Mapping[str, Any], key: str) -> str:
+    """Of settings that come in kinds, and name none, or one that there is not."""
+    field = context["discriminator"].strip("'")
+    place = f"{key}.{field}" if key else field
+    if "tag" not in context:
+        return f"'{place}' is missing."
+    given, valid = context["tag"], context["expected_tags"]
+    near = nearest(given, [one.strip("'") for one in valid.split(", ")])
+    guess = f" Did you mean '{near}'?" if near else ""
+    return f"'{place}' is '{given}', but should be one of {valid}.{guess}"
 
 
 def _in_digits(given: Any) -> str:
@@ -54,15 +82,18 @@ def _in_digits(given: Any) -> str:
     return f"; write {int(number)}" if number.is_integer() and abs(number) < 1e18 else ""
 
 
-def _as_written(location: list[Any], data: Any) -> list[str]:
-    """The location as keys of `data`: without the tags that pydantic adds for a union's members."""
+def _as_written(location: list[Any], data: Any, *, missing: bool) -> list[str]:
+    """The location as keys of `data`: without the tags that pydantic adds for a union's members.
+
+    missing: its last part is a key that `data` lacks.
+    """
     parts, current = [], data
-    for place, part in enumerate(location):
+    for place, part in enumerate(location, 1):
         inside = isinstance(current, Mapping) and part in current
         inside = inside or (isinstance(current, Sequence) and isinstance(part, int))
         if inside:
             current = current[part]
-        if inside or place == len(location) - 1:
+        if inside or (missing and place == len(location)):
             parts.append(str(part))
     return parts
 

@@ -272,6 +272,9 @@ class Workload(ABC, Generic[C]):
     score_columns: ClassVar[Mapping[str, Sequence[str]]] = {}
     """Columns of every trial's scores, by split. Empty: not declared, and then a study cannot be
     refused for asking another."""
+    score_limits: ClassVar[Mapping[str, tuple[float | None, float | None]]] = {}
+    """What a column of the scores cannot be below and above, as `Metric.limits`; a column that is
+    not named has the limits of the metric of its name."""
     sources: ClassVar[Sequence[str]] = ()
     """Import names of the packages or modules whose source text makes up the code digest; its own
     module if none is named."""

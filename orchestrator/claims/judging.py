@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 from orchestrator.claims.estimating import Figure, estimate
 from orchestrator.claims.gathering import ArmRuns
 from orchestrator.claims.result import (
+    CANDIDATE,
     CONTRADICTED,
     HOLDS,
     INCOMPLETE,
@@ -21,11 +23,13 @@ from orchestrator.claims.result import (
 from orchestrator.claims.rule import Claim
 from orchestrator.claims.sentences import answer_of, with_sentence
 from orchestrator.counted import counted
+from orchestrator.limits import NO_LIMITS, Limits, ends_within
 
 CONFIDENCE = 0.95
 """Of all claims of a study together."""
 FEW = 5
-"""Runs below which a figure says so."""
+"""With fewer runs a figure says so, and what is found is a candidate, save of `runs`: t goes by the
+scatter of the runs, which so few do not show, while a count of runs has its exact interval."""
 
 
 def judge_claims(
@@ -33,15 +37,28 @@ def judge_claims(
     runs: Mapping[str, ArmRuns],
     pending: str = "",
     confidence: float = CONFIDENCE,
+    limits: Mapping[str, Limits] | None = None,
 ) -> StudyClaims:
     """Every claim beside its figure, from the runs that were gathered under its name.
 
     Ends are simultaneous over the claims (Bonferroni). `pending`: what the study still waits for;
-    until it is there nothing is called anything.
+    until it is there nothing is called anything. `limits`: of columns, within which ends are shown;
+    labels go by the ends as they are estimated.
     """
     each = 1 - (1 - confidence) / len(claims)
     judged = tuple(
-        with_sentence(_judge(name, claim, runs[name], pending, confidence, len(claims), each))
+        with_sentence(
+            _judge(
+                name,
+                claim,
+                runs[name],
+                pending,
+                confidence,
+                len(claims),
+                each,
+                (limits or {}).get(claim.column, NO_LIMITS),
+            )
+        )
         for name, claim in claims.items()
     )
     return StudyClaims(
@@ -63,6 +80,14 @@ def label_of(figure: Figure, expected: Ends) -> str:
     return HOLDS if inside else INCONCLUSIVE
 
 
+def _shown(figure: Figure, claim: Claim, limits: Limits) -> Figure:
+    """The figure with its ends within what it can be: a share and a part of runs are already."""
+    if claim.statistic in ("share", "runs"):
+        return figure
+    low, high = ends_within(figure.value, figure.low, figure.high, limits)
+    return replace(figure, low=low, high=high)
+
+
 def _judge(
     name: str,
     claim: Claim,
@@ -71,16 +96,24 @@ def _judge(
     confidence: float,
     family: int,
     each: float,
+    limits: Limits,
 ) -> ClaimResult:
     values = [one.value for one in runs.figures if one.value is not None]
     strange = sum(one.not_finite > 0 for one in runs.figures)
     silent = len(runs.figures) - len(values)
     figure = estimate(claim.statistic, values, each)
+    shown = _shown(figure, claim, limits)
     label, why = label_of(figure, claim.expected), figure.why
     if strange:
         label = NOT_FINITE
     elif values and len(values) < FEW and not why:
         why = f"{counted(len(values), 'run')}, fewer than {FEW}"
+        if label != INCONCLUSIVE and claim.statistic != "runs":
+            label = f"{CANDIDATE}: {label}"
+    if label == INCONCLUSIVE != label_of(shown, claim.expected):
+        end = figure.low if figure.low != shown.low else figure.high
+        told = f"the interval reached {end:.3g} before it was cut to what {claim.column} can be"
+        why = f"{why}; {told}" if why else told
     if runs.failed or (silent and values):
         label = NOT_FINITE if strange else INCOMPLETE
         parts = [f"{runs.failed} failed"] * bool(runs.failed)
@@ -108,8 +141,8 @@ def _judge(
         confidence=confidence,
         family=family,
         value=figure.value,
-        low=figure.low,
-        high=figure.high,
+        low=shown.low,
+        high=shown.high,
         runs=len(values),
         planned=len(runs.figures) + runs.failed + runs.waiting,
         failed=runs.failed,

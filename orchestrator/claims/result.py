@@ -10,10 +10,14 @@ HOLDS = "holds"
 CONTRADICTED = "contradicted"
 INCONCLUSIVE = "inconclusive"
 INCOMPLETE = "incomplete"
+CANDIDATE = "candidate"
+"""Before a label, with a colon: of too few runs."""
 NOT_FINITE = "not finite"
 """A run measured something that is no finite number: what it would have said is not known."""
 NOT_MEASURED = "not measured"
 PENDING = "no verdict yet"
+
+CANDIDATES = (f"{CANDIDATE}: {HOLDS}", f"{CANDIDATE}: {CONTRADICTED}")
 
 Statistic = Literal["share", "runs", "median", "mean"]
 Ends = tuple[float | None, float | None]
@@ -42,7 +46,9 @@ class ClaimResult:
             which leave no figure; `units`: measured units over all of them; `not_finite`: of these,
             those that are not.
         events: of `runs`, those with any unit within; None for other statistics.
-        label: whether the claim holds. `why`: what the numbers do not say.
+        label: whether the claim holds, by the interval before its ends were brought within what the
+            figure can be; "candidate: holds" or "candidate: contradicted" of few runs. `why`: what
+            the numbers do not say.
         confidence, family: of all claims together, and how many they are.
     """
 

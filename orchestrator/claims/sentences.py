@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from orchestrator.claims.result import (
+    CANDIDATES,
     CONTRADICTED,
     HOLDS,
     INCOMPLETE,
@@ -53,6 +54,8 @@ def _labels(claims: Sequence[ClaimResult]) -> str:
     for label, verb in (
         (HOLDS, "{} holds|{} hold"),
         (CONTRADICTED, "{} is contradicted|{} are contradicted"),
+        (CANDIDATES[0], "{} is a candidate: holds|{} are candidates: hold"),
+        (CANDIDATES[1], "{} is a candidate: contradicted|{} are candidates: contradicted"),
         (INCONCLUSIVE, "{} is inconclusive|{} are inconclusive"),
         (INCOMPLETE, "{} is incomplete|{} are incomplete"),
         (NOT_FINITE, "{} is not finite|{} are not finite"),

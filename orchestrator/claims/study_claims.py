@@ -17,12 +17,14 @@ def claims_of(study: Study, plan: Plan) -> StudyClaims | None:
         return None
     from orchestrator.claims.gathering import gather
     from orchestrator.claims.judging import judge_claims
+    from orchestrator.limits import column_limits
 
     runs = {name: gather(study, plan, claim) for name, claim in claims.items()}
-    return judge_claims(claims, runs, _pending(plan))
+    limits = {one.column: column_limits(study.workload, one.column) for one in claims.values()}
+    return judge_claims(claims, runs, pending(plan), limits=limits)
 
 
-def _pending(plan: Plan) -> str:
+def pending(plan: Plan) -> str:
     """Nothing is called anything before all planned trials ended: how far they are, else empty."""
     from orchestrator.claims.gathering import FAILED
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from orchestrator.curves.curve import Crossing, Curve, CurvePoint, Width
 from orchestrator.curves.gathering import SPREAD, Gathered
+from orchestrator.limits import clipped
 
 if TYPE_CHECKING:
     import numpy as np
@@ -197,15 +198,6 @@ def is_censored(found: Turned, asks: Asks) -> bool:
         begin = found.band.crossing_ends(asks.low)[0]
         end = found.band.crossing_ends(asks.high)[1]
     return bool(begin == -np.inf or end == np.inf)
-
-
-def clipped(end: float | None, limits: tuple[float | None, float | None]) -> float | None:
-    """An end of an interval within what the metric can be: it covers no less."""
-    low, high = limits
-    if end is None:
-        return None
-    end = end if low is None else max(low, end)
-    return end if high is None else min(high, end)
 
 
 def _finite(value: float | None) -> float | None:

@@ -15,10 +15,11 @@ from orchestrator.counted import counted
 from orchestrator.curves import curve as words
 from orchestrator.curves.curve import CurveAnswer, ValueAnswer
 from orchestrator.curves.draws import difference, draw_half
-from orchestrator.curves.estimating import Asks, Turned, clipped, is_censored, turned
+from orchestrator.curves.estimating import Asks, Turned, is_censored, turned
 from orchestrator.curves.gathering import SPREAD, Gathered
 from orchestrator.curves.sentences import sentence_of
 from orchestrator.curves.settling import settled_by
+from orchestrator.limits import clipped
 
 if TYPE_CHECKING:
     import numpy as np

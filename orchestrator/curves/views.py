@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from orchestrator.curves.estimating import clipped
+from orchestrator.limits import clipped
 from workloads.views import CurveView, Estimate
 
 if TYPE_CHECKING:

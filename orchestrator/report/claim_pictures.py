@@ -6,7 +6,7 @@ import math
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from orchestrator.claims.result import CONTRADICTED, HOLDS, ClaimResult, StudyClaims
+from orchestrator.claims.result import CANDIDATE, CONTRADICTED, HOLDS, ClaimResult, StudyClaims
 from orchestrator.claims.sentences import figure_text
 from orchestrator.report.plots import COLOURS, FAINT, INK, new_figure, save
 
@@ -31,7 +31,8 @@ def plot_claims(claims: StudyClaims, path: Path) -> Path | None:
 
 def _row(axis: Axes, one: ClaimResult) -> None:
     assert one.value is not None
-    colour = COLOURS[TONES.get(one.label, "unsure")]
+    colour = COLOURS[TONES.get(one.label.removeprefix(f"{CANDIDATE}: "), "unsure")]
+    face = "white" if one.label.startswith(CANDIDATE) else colour
     points = [r.value for r in one.figures if r.value is not None and math.isfinite(r.value)]
     found = [v for v in (one.value, one.low, one.high, *points) if v is not None]
     found += [edge for edge in one.expected if edge is not None]
@@ -49,7 +50,7 @@ def _row(axis: Axes, one: ClaimResult) -> None:
         axis.plot(points, [0] * len(points), "|", color=FAINT, markersize=9, alpha=0.7)
     if one.low is not None and one.high is not None:
         axis.plot([one.low, one.high], [0, 0], color=colour, linewidth=2.4, solid_capstyle="butt")
-    axis.plot([one.value], [0], "o", color=colour, markersize=6)
+    axis.plot([one.value], [0], "o", color=colour, markersize=6, markerfacecolor=face)
     axis.set_xlim(left, right)
     axis.set_ylim(-1, 1)
     axis.set_yticks([])

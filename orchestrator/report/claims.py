@@ -85,7 +85,8 @@ def _intro(claims: StudyClaims) -> str:
     return (
         f"Intervals are {level(claims.confidence)}{together}, over runs. A claim holds if all of "
         "the interval lies where it is said to lie, is contradicted if none does, and is "
-        "inconclusive else. A run with a value that is not finite leaves no figure."
+        "inconclusive else; of fewer than 5 runs it is a candidate for either, save a count of "
+        "runs. A run with a value that is not finite leaves no figure."
     )
 
 

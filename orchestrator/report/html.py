@@ -16,7 +16,6 @@ from orchestrator.report.markdown import best_text
 from orchestrator.report.plots import reference_lines
 from orchestrator.report.rows import (
     cell,
-    columns,
     counts_text,
     delta_text,
     duration_text,
@@ -27,6 +26,7 @@ from orchestrator.report.rows import (
     places,
     size_text,
     tone,
+    trial_columns,
 )
 from orchestrator.report.sections import Section, section_html
 from orchestrator.report.strips import Mark, StripRow, strip_plot
@@ -94,7 +94,7 @@ def _ending(info: StudyInfo, trials: Sequence[Mapping[str, Any]]) -> list[str]:
         parts.append(_section("How to reproduce", command))
     parts.append(_section("Provenance", _provenance(info)))
     if trials:
-        parts.append(_section("Trials", _trials(trials)))
+        parts.append(_section("Trials", _trials(trials, info.asked)))
     return parts
 
 
@@ -286,10 +286,10 @@ def _provenance(info: StudyInfo) -> str:
     return f"<dl>{items}</dl>"
 
 
-def _trials(trials: Sequence[Mapping[str, Any]]) -> str:
-    names = columns(trials)
+def _trials(trials: Sequence[Mapping[str, Any]], asked: Sequence[str]) -> str:
+    names, left = trial_columns(trials, asked)
     rows = [[cell(row.get(name)) for name in names] for row in trials]
-    table = table_html("One row per trial.", names, rows)
+    table = table_html(f"One row per trial. {left}".rstrip(), names, rows)
     return f"<details><summary>{counted(len(trials), 'trial')}</summary>{table}</details>"
 
 

@@ -8,7 +8,6 @@ from typing import Any
 from orchestrator.report.info import StudyInfo
 from orchestrator.report.rows import (
     cell,
-    columns,
     counts_text,
     delta_text,
     duration_text,
@@ -18,6 +17,7 @@ from orchestrator.report.rows import (
     mean_text,
     places,
     size_text,
+    trial_columns,
 )
 from orchestrator.report.sections import Section, section_markdown
 from orchestrator.verdict.labels import COMPARATOR
@@ -80,7 +80,7 @@ def _ending(info: StudyInfo, trials: Sequence[Mapping[str, Any]]) -> list[str]:
     if info.reproduce:
         parts += ["## How to reproduce", f"```sh\n{info.reproduce}\n```"]
     if trials:
-        parts += ["## Trials", _trials(trials)]
+        parts += ["## Trials", _trials(trials, info.asked)]
     return parts
 
 
@@ -143,12 +143,12 @@ def _provenance(info: StudyInfo) -> str:
     return "\n".join(f"- {name}: {cell(value)}" for name, value in facts.items())
 
 
-def _trials(trials: Sequence[Mapping[str, Any]]) -> str:
-    names = columns(trials)
+def _trials(trials: Sequence[Mapping[str, Any]], asked: Sequence[str]) -> str:
+    names, left = trial_columns(trials, asked)
     shown_rows = [[cell(row.get(name)) for name in names] for row in trials[:MOST_TRIALS]]
     more = len(trials) - MOST_TRIALS
     tail = f"\n\n{more} more in trials.csv." if more > 0 else ""
-    return _table(names, shown_rows) + tail
+    return _table(names, shown_rows) + tail + (f"\n\n{left}" if left else "")
 
 
 def _table(

@@ -116,6 +116,33 @@ def columns(table: Sequence[Mapping[str, Any]]) -> list[str]:
     return list(dict.fromkeys(key for row in table for key in row))
 
 
+FACTS = frozenset(
+    ["id", "arm", "role", "replicate", "seed", "state", "attempts", "seconds", "flags", "failure"]
+)
+"""Columns of a table of trials that are no metrics."""
+MOST_METRICS = 12
+"""A page shows so many metrics of each trial; `trials.csv` has all."""
+
+
+def trial_columns(
+    trials: Sequence[Mapping[str, Any]], asked: Sequence[str] = ()
+) -> tuple[list[str], str]:
+    """The columns of a table of trials that a page shows, and a line on those it leaves out.
+
+    Where there are too many metrics: those that the study asks of, then those that are not the same
+    in all trials, in their order.
+    """
+    names = columns(trials)
+    metrics = [name for name in names if name not in FACTS]
+    if len(metrics) <= MOST_METRICS:
+        return names, ""
+    wanted = [name for name in dict.fromkeys(asked) if name in metrics]
+    vary = [name for name in metrics if len({cell(row.get(name)) for row in trials}) > 1]
+    shown = list(dict.fromkeys([*wanted, *vary]))[:MOST_METRICS]
+    left = f"{len(metrics) - len(shown)} more metrics of each are in trials.csv."
+    return [*(name for name in names if name in FACTS), *shown], left
+
+
 def duration_text(seconds: float | None) -> str:
     """`1 h 02 min`, `3 min 20 s` or `12 s`."""
     if seconds is None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,7 +11,9 @@ from typing import TYPE_CHECKING
 from orchestrator.verdict.result import Verdict
 
 if TYPE_CHECKING:
-    from rich.console import RenderableType
+    from rich.console import Console, ConsoleOptions, RenderableType
+    from rich.measure import Measurement
+    from rich.text import Text
 
 MOST_SHOWN = 40
 """Rows of a table in the terminal; the rest is in the files."""
@@ -102,11 +105,42 @@ def section_rich(section: Section) -> list[RenderableType]:
                 min_width=max(map(len, name.split()), default=0),
             )
         for row in shown.rows[:MOST_SHOWN]:
-            table.add_row(*map(Text, row))
+            table.add_row(*map(_Cell, row))
         parts.append(table)
         if len(shown.rows) > MOST_SHOWN:
             parts.append(Text(f"{len(shown.rows) - MOST_SHOWN} more rows are in the report."))
     return parts
+
+
+@dataclass(frozen=True)
+class _Cell:
+    """Text whose names part at their hyphens where a column is too narrow for them."""
+
+    text: str
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[Text]:
+        from rich.text import Text
+
+        words = self.text.split(" ")
+        yield Text(" ".join(_parted(word, options.max_width) for word in words))
+
+    def __rich_measure__(self, console: Console, options: ConsoleOptions) -> Measurement:
+        from rich.measure import Measurement
+        from rich.text import Text
+
+        return Measurement.get(console, options, Text(self.text))
+
+
+def _parted(word: str, width: int) -> str:
+    """A word in lines of at most `width`, as far as its hyphens allow: those of numbers do not."""
+    if len(word) <= width:
+        return word
+    lines = [""]
+    for part in re.split(r"(?<=[A-Za-z]-)(?=[A-Za-z])", word):
+        if lines[-1] and len(lines[-1]) + len(part) > width:
+            lines.append("")
+        lines[-1] += part
+    return "\n".join(lines)
 
 
 def _markdown_table(table: ShownTable) -> str:

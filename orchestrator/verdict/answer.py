@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
@@ -144,5 +145,6 @@ def _arms(count: int) -> str:
 
 
 def step_key(text: str) -> str:
-    """An outcome as a key of `next_steps`: `Not calibrated` and `not_calibrated` are one."""
-    return "_".join(text.lower().replace("-", " ").replace("_", " ").split())
+    """An outcome as a key of `next_steps`: `Not calibrated` and `not_calibrated` are one, and so
+    are `candidate: holds` and `candidate_holds`."""
+    return "_".join(re.sub(r"[-_:]", " ", text.lower()).split())

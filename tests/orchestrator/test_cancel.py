@@ -126,7 +126,7 @@ def test_a_running_study_is_cancelled_from_another_process(case: Case) -> None:
 
 @pytest.mark.slow
 def test_the_next_run_takes_the_request_back_and_goes_on(tmp_path: Path, mlflow_home: Home) -> None:
-    case = case_in(tmp_path, mlflow_home, steps=40)
+    case = case_in(tmp_path, mlflow_home, steps=80, seeds=[0])
     with driver(*case.run(), cwd=case.folder) as running:
         running.wait_until(lambda: len(case.saved(2)) == 2, "two trials have saved")
         began = case.saved(2)
@@ -135,7 +135,7 @@ def test_the_next_run_takes_the_request_back_and_goes_on(tmp_path: Path, mlflow_
     done = orrery(*case.run(), cwd=case.folder)
     assert done.returncode == 0, done.stderr
     assert not (case.study().folder / "cancel").exists()
-    assert case.study().plan().counts == {"done": 4}
+    assert case.study().plan().counts == {"done": 2}
     for identity in began:
         outcome = read_trial(case.home, identity).outcome
         assert outcome is not None
@@ -144,19 +144,19 @@ def test_the_next_run_takes_the_request_back_and_goes_on(tmp_path: Path, mlflow_
 
 @pytest.mark.slow
 def test_one_trial_is_cancelled_alone_and_retried(tmp_path: Path, mlflow_home: Home) -> None:
-    case = case_in(tmp_path, mlflow_home, steps=80)
+    case = case_in(tmp_path, mlflow_home, steps=80, seeds=[0])
     with driver(*case.run(), cwd=case.folder) as running:
         running.wait_until(lambda: len(case.saved(2)) == 2, "two trials have saved")
         one = case.saved(2)[0]
         code, told = case.cancel(one[:10])
         assert (code, told["trial"], told["found"]) == (0, one, ["it runs"])
         assert running.end() == 1
-    assert case.study().plan().counts == {"cancelled": 1, "done": 3}
+    assert case.study().plan().counts == {"cancelled": 1, "done": 1}
     again = orrery(*case.run(), cwd=case.folder)
     assert again.returncode == 1
     assert "0 ran now" in again.stderr
     assert orrery(*case.run("retry"), cwd=case.folder).returncode == 0
-    assert case.study().plan().counts == {"done": 4}
+    assert case.study().plan().counts == {"done": 2}
     code, told = case.cancel(one)
     assert (code, told["found"]) == (0, ["it is done: nothing to cancel"])
 

@@ -252,6 +252,14 @@ def test_a_label_is_short_plain_text_that_ends_in_the_identity(
     assert label.endswith("-0123456789abcdef0123")
 
 
+def test_a_label_that_is_too_long_keeps_its_seed() -> None:
+    factors = {"mode": "modulate", "core": "kuramoto", "site": "before_norm", "layer": 12}
+    label = label_of(factors, 1234, "0123456789abcdef0123")
+    assert len(label) == 80
+    assert label.startswith("mode=modulate,core=kuramoto,site=before")
+    assert label.endswith(",seed=1234-0123456789abcdef0123")
+
+
 def test_a_document_of_a_newer_version_is_refused() -> None:
     with pytest.raises(ValueError, match="newer than this Orrery"):
         identity_of({**document("quick", 1, {}, 0), "identity_version": 99})

@@ -12,6 +12,7 @@ from orchestrator.claims.gathering import ArmRuns, run_figure
 from orchestrator.claims.judging import judge_claims
 from orchestrator.claims.result import ClaimResult, StudyClaims
 from orchestrator.claims.rule import Claim
+from orchestrator.limits import Limits
 
 
 def claim(**parts: Any) -> Claim:
@@ -193,3 +194,60 @@ def test_claims_on_controls_stand_apart_in_the_answer() -> None:
         "(theirs)."
     )
     assert [one.control for one in found.claims] == [False, True]
+
+
+# -- few runs, and what a figure can be -----------------------------------------------------------
+
+
+def two_claims(count: int) -> StudyClaims:
+    there = runs(*(1.9, 2.0, 2.1, 1.95, 2.05)[:count])
+    asked = {
+        "high": claim(statistic="mean", expected=[1, None]),
+        "low": claim(statistic="mean", expected=[None, 1]),
+    }
+    return judge_claims(asked, dict.fromkeys(asked, there))
+
+
+def test_few_runs_make_candidates_which_the_answer_tells_apart() -> None:
+    four, five = two_claims(4), two_claims(5)
+    assert [one.label for one in four.claims] == ["candidate: holds", "candidate: contradicted"]
+    assert [one.why for one in four.claims] == ["4 runs, fewer than 5"] * 2
+    assert four.answer == (
+        "Of 2 claims 1 is a candidate: holds (high), 1 is a candidate: contradicted (low)."
+    )
+    assert four.claims[0].sentence.startswith("candidate: holds: the mean r of a is")
+    assert [one.label for one in five.claims] == ["holds", "contradicted"]
+
+
+def test_a_share_of_few_runs_is_a_candidate_and_their_exact_count_is_not() -> None:
+    asked = claim(within=[0.5, 0.7], expected=[None, 0.99])
+    assert judged(asked, runs(0.0, 0.0, 0.0)).label == "candidate: holds"
+    counted = claim(statistic="runs", within=[0.5, 0.7], expected=[None, 0.99])
+    found = judged(counted, runs(0.0, 0.0, 0.0))
+    assert (found.label, found.why) == ("holds", "3 runs, fewer than 5")
+
+
+def test_ends_are_shown_within_what_a_figure_can_be_and_labels_go_by_those_before() -> None:
+    def told(expected: list[float | None], limits: Limits) -> ClaimResult:
+        asked = claim(statistic="mean", expected=expected)
+        return judge_claims({"it": asked}, {"it": runs(1.0, 4.4)}, limits={"r": limits}).claims[0]
+
+    free = told([1, None], (None, None))
+    assert free.low is not None
+    assert free.low < -10
+    cut = told([1, None], (0.0, None))
+    assert (cut.label, cut.low, cut.high) == ("inconclusive", 0.0, free.high)
+    assert cut.sentence.startswith("inconclusive: the mean r of a is 2.7 [0, 24.3]")
+    edge = told([0, None], (0.0, None))
+    assert edge.label == "inconclusive"
+    assert edge.why == (
+        "2 runs, fewer than 5; the interval reached -18.9 before it was cut to what r can be"
+    )
+
+
+def test_a_figure_that_rounds_to_beyond_a_limit_lies_within_its_ends() -> None:
+    asked = claim(statistic="mean")
+    there = runs(1.0, 1.0 + 1e-9)
+    found = judge_claims({"it": asked}, {"it": there}, limits={"r": (0.0, 1.0)}).claims[0]
+    assert found.value is not None
+    assert found.high == found.value > 1

@@ -9,14 +9,16 @@ from io import StringIO
 from pathlib import Path
 
 import pytest
-from rich.console import Console
+from rich.console import Console, Group
 
 from orchestrator.claims.gathering import ArmRuns, run_figure
 from orchestrator.claims.judging import judge_claims
-from orchestrator.claims.result import StudyClaims
+from orchestrator.claims.result import RunFigure, StudyClaims
 from orchestrator.claims.rule import Claim
 from orchestrator.findings import Findings
 from orchestrator.report import StudyInfo, render_findings, write_findings_report
+from orchestrator.report.sections import Section, ShownTable, section_rich
+from orchestrator.verdict.answer import step_key
 from tests.orchestrator.series_study import claims as listed
 
 
@@ -83,3 +85,43 @@ def test_what_was_not_measured_is_told_and_not_drawn(tmp_path: Path) -> None:
     strange = run_figure(0, [math.nan], asked["middle"])
     told = judge_claims(asked, {"middle": ArmRuns((strange,) * 6, 0, 0)})
     assert "6 of 6 runs hold values that are not finite" in terminal(told).replace("\n", " ")
+
+
+@pytest.mark.parametrize("width", [64, 72, 80])
+def test_names_part_at_their_hyphens_where_a_column_is_narrow(width: int) -> None:
+    row = (
+        "residual-channel-survives",
+        "0.00109 [0.000416, 0.00263]",
+        "at most 0.1",
+        "inconclusive",
+    )
+    table = ShownTable("", ("claim", "figure", "claimed", "label"), (row,), frozenset({1}))
+    console = Console(width=width, record=True, file=StringIO())
+    console.print(Group(*section_rich(Section("Claims", (), (table,)))))
+    words = set(console.export_text().split())
+    parts = ({"residual-", "channel-", "survives"}, {"residual-channel-", "survives"}, {row[0]})
+    assert any(part <= words for part in parts)
+    assert {"0.1", "inconclusive"} <= words
+
+
+def test_claims_of_few_runs_are_drawn_and_shown_as_candidates(tmp_path: Path) -> None:
+    asked = {"few": Claim(arm="a", statistic="mean", column="r", expected=(0.0, None))}
+    figures = tuple(RunFigure(seed, value, 1) for seed, value in enumerate((0.5, 0.51, 0.52)))
+    found = judge_claims(asked, {"few": ArmRuns(figures, 0, 0)}, limits={"r": (0.0, 1.0)})
+    assert "1 is a candidate: holds (few)" in terminal(found)
+    written = write_findings_report(
+        Findings(claims=found), StudyInfo("few", "few-1", "?"), [], tmp_path
+    )
+    assert tmp_path / "claims.png" in written
+    assert "| candidate: holds |" in (tmp_path / "report.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    "key", ["candidate: holds", "candidate_holds", "Candidate holds", "candidate"]
+)
+def test_next_steps_may_name_a_candidate_by_any_spelling(key: str) -> None:
+    figures = tuple(RunFigure(seed, value, 1) for seed, value in enumerate((0.5, 0.51, 0.52)))
+    asked = {"few": Claim(arm="a", statistic="mean", column="r", expected=(0.0, None))}
+    found = Findings(claims=judge_claims(asked, {"few": ArmRuns(figures, 0, 0)}))
+    assert step_key(key) in {step_key(outcome) for outcome in found.outcomes}
+    assert step_key("holds") not in {step_key(outcome) for outcome in found.outcomes}
