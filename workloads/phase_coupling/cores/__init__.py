@@ -1,1 +1,1 @@
-"""The oscillators themselves: order parameter, two cores, their control, and a dense reference."""
+"""Oscillators that a language model can be coupled to: two cores, their order, their control."""
