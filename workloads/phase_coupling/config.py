@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator
 
 from workloads.contract import Input, Monitor, Observed, WorkloadConfig
 
@@ -39,6 +40,9 @@ class KuramotoSettings(_Settings):
     pool: Literal["causal", "sequence"] = "causal"
     """`causal`: a step per token. `sequence`: one step per forward, driven by the mean over all of
     the batch's tokens, later ones too, as in the origin."""
+    backprop: Literal["through_time", "detached"] = "through_time"
+    """How far a gradient goes back: to the first token of a text, or to the last step only, as in
+    the origin."""
 
 
 class PhaseBlockSettings(_Settings):
@@ -54,6 +58,18 @@ class PhaseBlockSettings(_Settings):
     frequency_sd: float = Field(0.01, ge=0)
 
 
+def _of_a_kind(core: Any) -> Any:
+    """Settings that name no kind are those of the default core."""
+    return {"kind": "kuramoto", **core} if isinstance(core, Mapping) else core
+
+
+Core = Annotated[
+    KuramotoSettings | PhaseBlockSettings,
+    Field(discriminator="kind"),
+    BeforeValidator(_of_a_kind),
+]
+
+
 class DriftSettings(_Settings):
     """Keeps R in a range: noise and weaker coupling above it, stronger coupling below."""
 
@@ -64,7 +80,8 @@ class DriftSettings(_Settings):
 
 
 class TrainingSettings(_Settings):
-    """How the coupled model is trained before it is measured. The defaults are the origin's."""
+    """How the coupled model is trained before it is measured: by AdamW, with a gradient of norm 1
+    at most. The defaults are the origin's."""
 
     steps: int = Field(0, ge=0)
     """0: measured as drawn."""
@@ -97,9 +114,8 @@ class PhaseCouplingConfig(WorkloadConfig):
     data: Annotated[str, Input("data")] = "embedded:stories"
     """Texts: those of the training split train, those of the test split measure."""
 
-    core: Annotated[KuramotoSettings | PhaseBlockSettings, Field(discriminator="kind")] = (
-        KuramotoSettings()
-    )
+    core: Core = KuramotoSettings()
+    """Of `kuramoto` where no kind is named."""
     mode: Mode = "modulate"
     site: Site = "residual"
     layer: int | str = "1/2"
@@ -119,7 +135,8 @@ class PhaseCouplingConfig(WorkloadConfig):
     is the mean drive at every token."""
 
     target_r: float | None = Field(None, gt=0, lt=1)
-    """Phases are set to this order parameter; None: they run free."""
+    """While measuring, phases are set to this order parameter; None: they run free, as they do in
+    every training."""
     hold: bool = True
     """Set again at every token. Off: only once, before the text, as in the origin."""
     set_by: Literal["solver", "linspace"] = "solver"
@@ -145,3 +162,13 @@ class PhaseCouplingConfig(WorkloadConfig):
         "effective_rank",
         "entropy",
     )
+
+    @field_validator("layer", mode="before")
+    @classmethod
+    def _block_or_share(cls, layer: Any) -> Any:
+        if isinstance(layer, bool) or not isinstance(layer, int | str):
+            raise ValueError(
+                f"{layer!r} is neither a block, counted from 0, nor a share of the depth such as "
+                "'1/2'"
+            )
+        return layer
