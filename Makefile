@@ -44,12 +44,13 @@ unit: $(STAMP)
 slow: $(STAMP)  ## the tests that take minutes
 	@# pytest exits with 5 where there is none to run
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile -m "slow and not lab and not bench" $(PYTEST_ARGS) || [ $$? -eq 5 ]
-	$(BIN)/python -m pytest -m "lab and not bench" $(PYTEST_ARGS) || [ $$? -eq 5 ]
+	@# each process has a lab of its own, and waits for it more than it computes
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile -m "lab and not bench" $(PYTEST_ARGS) || [ $$? -eq 5 ]
 
 bench: $(STAMP)  ## speed and memory, as ratios in one run
 	$(BIN)/python -m pytest -m bench tests/benchmarks -s $(PYTEST_ARGS)
 
-pictures: $(STAMP)  ## the pictures of the README, from the last lora-sweep run
+pictures: $(STAMP)  ## the pictures of README and docs, from the last runs
 	$(BIN)/python docs/pictures/make_pictures.py
 
 constraints: $(STAMP)  ## pin what is installed now
