@@ -1,8 +1,10 @@
-"""Makes the README's pictures from the last `lora-sweep` run of a home.
+"""Makes the pictures of the README and the docs from the last runs of a home.
 
-    orrery run lora-sweep && make pictures
+    orrery run lora-sweep && orrery run phase-intervention && orrery run phase-baseline
+    make pictures
 
-The progress table is that run as it stood halfway, rebuilt from the times in its outcomes.
+A study that has not run leaves its pictures as they are. The progress table is `lora-sweep` as it
+stood halfway, rebuilt from the times in its outcomes.
 """
 
 from __future__ import annotations
@@ -23,20 +25,34 @@ from orchestrator.reporting import report_study
 
 HERE = Path(__file__).parent
 STUDY = "lora-sweep"
+COPIED = {
+    STUDY: {"means.png": "means.png", "differences.png": "differences.png"},
+    "phase-intervention": {"circle.png": "circle.png"},
+    "phase-baseline": {"survival.png": "survival.png"},
+}
+"""Study -> picture of its report -> its name here."""
 WIDTH = 90
 
 
 def main() -> None:
-    study = Study.last_run(STUDY)
-    if study is None:
-        sys.exit(f"{STUDY} has not run in this home: orrery run {STUDY}")
+    runs = {name: Study.last_run(name) for name in COPIED}
+    if not any(runs.values()):
+        sys.exit(f"none of {', '.join(COPIED)} has run in this home: orrery run {STUDY}")
+    for name, study in runs.items():
+        if study is None:
+            print(f"{name} has not run in this home: its pictures stay")
+        else:
+            _make(study)
+
+
+def _make(study: Study) -> None:
     plan = study.plan()
     report = report_study(study, plan)
-    assert report.verdict is not None
-    _save("verdict", f"orrery run {STUDY}", render_verdict(report.verdict))
-    _save("progress", f"orrery run {STUDY}", _halfway(plan, report.verdict.metric).render())
-    for name in ("means.png", "differences.png"):
-        shutil.copyfile(report.folder / name, HERE / name)
+    if report.verdict is not None and study.name == STUDY:
+        _save("verdict", f"orrery run {STUDY}", render_verdict(report.verdict))
+        _save("progress", f"orrery run {STUDY}", _halfway(plan, report.verdict.metric).render())
+    for theirs, here in COPIED[study.name].items():
+        shutil.copyfile(report.folder / theirs, HERE / here)
     print(f"pictures of {study.instance} in {HERE}")
 
 
