@@ -25,7 +25,7 @@ TONES = {HIGHER: "gain", LOWER: "harm", NO_EFFECT: "plain", IDENTICAL: "plain"}
 """Higher and lower have unlike colours and markers; neither is better."""
 MOST_ROWS = 160
 ROW_IN = 0.2
-TITLE_ROWS = 2.2
+TITLE_ROWS = 2.7
 FAR = 12.0
 """A panel that reaches so many margins out is logarithmic beyond the margin, so that the margin and
 what lies within can still be seen."""
@@ -38,8 +38,8 @@ def plot_endpoints(groups: Sequence[Sequence[Comparison]], path: Path) -> Path |
         shown.pop()
     if not shown:
         return None
-    rows = [len(group) + TITLE_ROWS for group in shown]
-    figure = new_figure(9.5, 0.4 + ROW_IN * sum(rows))
+    rows = [len(group) for group in shown]  # axes alone: titles and ticks take their own room
+    figure = new_figure(9.5, 0.4 + ROW_IN * (sum(rows) + TITLE_ROWS * len(rows)))
     axes = figure.subplots(len(shown), 1, squeeze=False, gridspec_kw={"height_ratios": rows})[:, 0]
     for axis, group in zip(axes, shown, strict=True):
         draw_panel(axis, group)
