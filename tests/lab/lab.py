@@ -19,7 +19,7 @@ from tests.lab.processes import Started, start, tail
 from tests.lab.requirements import SYSTEM_PATH, why_not
 from tests.lab.state import State, changed, folder_of, load, names, save, there_is
 
-_LIMIT_S = 90
+_LIMIT_S = 300
 _DAEMONS = {"munged", "slurmctld"}
 _WORKING = {"idle", "mixed", "allocated", "completing"}
 
