@@ -96,7 +96,7 @@ def test_the_low_rank_coupling_is_faster_and_smaller_than_the_sum_over_pairs() -
                 "dense_extra_mib": (dense - neither) / 2**20,
                 "largest_difference": apart,
             }
-    tell("phase-block-coupling", {"tokens": TOKENS, "rank": RANK, **figures})
+    tell("phase_block_coupling", {"tokens": TOKENS, "rank": RANK, **figures})
     for found in figures.values():
         assert found["largest_difference"] <= TOLERANCE
         assert found["dense_over_low_rank"] >= LEAST_SPEEDUP
@@ -122,7 +122,7 @@ def test_the_compiled_loop_over_tokens_is_faster_than_the_one_in_torch() -> None
         learning = in_turn(lambda: learn(follow), lambda: learn(follow_in_torch))
         apart = float((read(follow) - read(follow_in_torch)).abs().max())
     tell(
-        "kuramoto-loop",
+        "kuramoto_loop",
         {
             "texts": batch,
             "tokens": tokens,
