@@ -15,6 +15,8 @@ from typing import Any
 import torch
 from torch.nn.functional import silu, softplus
 
+_log = logging.getLogger(__name__)
+
 
 class _LinearRecurrence(torch.autograd.Function):
     """s[t] = a[t] * s[t-1] + b[t], s[-1] = 0; all [tokens, ...]."""
@@ -87,8 +89,11 @@ def fast_scan() -> Callable[..., Any] | None:
         from mamba_ssm.ops.selective_scan_interface import (  # type: ignore[import-not-found]
             selective_scan_fn,
         )
-    except Exception:
+    except ModuleNotFoundError:
+        return None
+    except Exception as error:
         # A package built for another torch fails in many ways; ours reads the same then, slower.
+        _log.warning("mamba_ssm cannot be loaded, so Mamba is read slowly on GPUs: %s", error)
         return None
     found: Callable[..., Any] = selective_scan_fn
     return found
