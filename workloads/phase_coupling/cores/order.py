@@ -55,7 +55,3 @@ def normalised_entropy(logits: torch.Tensor) -> torch.Tensor:
     finite = logits.float() if logits.dtype.itemsize < 4 else logits
     logs = torch.log_softmax(finite.clamp(min=torch.finfo(finite.dtype).min / 4), dim=-1)
     return -(logs.exp() * logs).sum(-1) / math.log(size)
-
-
-U = normalised_entropy
-"""The name that the source has for it."""

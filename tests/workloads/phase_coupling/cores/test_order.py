@@ -9,7 +9,6 @@ import pytest
 import torch
 
 from workloads.phase_coupling.cores.order import (
-    U,
     mean_phase,
     normalised_entropy,
     order_parameter,
@@ -50,23 +49,24 @@ def test_phases_are_wrapped_by_whole_turns() -> None:
 
 
 def test_entropy_is_one_if_uniform_and_zero_if_one_hot() -> None:
-    assert U is normalised_entropy
-    assert float(U(torch.zeros(50))) == pytest.approx(1, abs=1e-6)
+    assert float(normalised_entropy(torch.zeros(50))) == pytest.approx(1, abs=1e-6)
     certain = torch.full((50,), -math.inf)
     certain[3] = 0
-    assert float(U(certain)) == 0
+    assert float(normalised_entropy(certain)) == 0
     certain.requires_grad_()
-    U(certain).backward()  # type: ignore[no-untyped-call]
+    normalised_entropy(certain).backward()  # type: ignore[no-untyped-call]
     assert certain.grad is not None
     assert bool(certain.grad.isfinite().all())
 
 
 def test_entropy_of_half_precision_is_taken_in_full() -> None:
     logits = torch.randn(4, 300, generator=torch.Generator().manual_seed(1)).bfloat16()
-    assert U(logits).dtype == torch.float32
-    assert torch.allclose(U(logits), U(logits.double()).float(), atol=1e-6)
+    assert normalised_entropy(logits).dtype == torch.float32
+    assert torch.allclose(
+        normalised_entropy(logits), normalised_entropy(logits.double()).float(), atol=1e-6
+    )
     with pytest.raises(ValueError, match="two tokens or more"):
-        U(torch.zeros(3, 1))
+        normalised_entropy(torch.zeros(3, 1))
 
 
 @pytest.mark.parametrize(

@@ -14,9 +14,9 @@ from tests.workloads.phase_coupling.coupling.joined import (
     model_of,
     tokens,
 )
+from tests.workloads.phase_coupling.coupling.washing import scalar_residue, through_norm
 from workloads.phase_coupling.coupling.sites import sites_of
 from workloads.phase_coupling.coupling.survival import survival
-from workloads.phase_coupling.coupling.washing import scalar_residue, through_norm
 
 
 def _norm_and_input(family: str) -> tuple[nn.Module, Tensor, float]:
