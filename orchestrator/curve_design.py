@@ -39,6 +39,7 @@ class PathFile(Part):
     of: list[str] = Field(default=[])
     """Arms whose models are asked; empty: all."""
     about: str = ""
+    """What the path asks, in a few words; shown in reports, part of no hash."""
 
     @model_validator(mode="after")
     def _means_one_thing(self) -> PathFile:
@@ -57,8 +58,11 @@ class CurveFile(Part):
     """A curve: one path on the model of one arm. `at`: its point at that value, everywhere."""
 
     arm: str
+    """The arm whose model is asked."""
     path: str
+    """The path's name."""
     at: float | None = None
+    """One value of the path that stands for all of it: a level line to compare a curve with."""
 
 
 class Sharper(Part):
@@ -66,10 +70,13 @@ class Sharper(Part):
 
     kind: Literal["sharper"]
     curve: CurveFile
+    """The curve that is asked about."""
     than: CurveFile
+    """The curve that it is compared with."""
     margin: float = Field(gt=0)
     """Widths within this of one another are equal, in the unit of what the path goes along."""
     about: str = ""
+    """Why it is asked, in a few words; part of no hash."""
 
 
 class Higher(Part):
@@ -77,12 +84,15 @@ class Higher(Part):
 
     kind: Literal["higher"]
     curve: CurveFile
+    """The curve that is asked about."""
     than: CurveFile
+    """The curve that it is compared with."""
     margin: float = Field(gt=0)
     """Differences within this are none, in the unit of the metric."""
     values: list[float] | None = Field(default=None, min_length=1)
     """Values it is asked at; None: all that both have but the last, where all are whole."""
     about: str = ""
+    """Why it is asked, in a few words; part of no hash."""
 
     @field_validator("values")
     @classmethod
@@ -96,11 +106,15 @@ class Matched(Part):
 
     kind: Literal["matched"]
     curve: CurveFile
+    """The curve that is asked about."""
     than: CurveFile
+    """The curve that it is compared with."""
     by: str
     """The metric that is matched, such as `relative_l2`."""
     margin: float = Field(gt=0)
+    """Differences within this are none, in the unit of the design's metric."""
     about: str = ""
+    """Why it is asked, in a few words; part of no hash."""
 
 
 Question = Annotated[Sharper | Higher | Matched, Field(discriminator="kind")]
@@ -115,16 +129,23 @@ class Fractions(Part):
 
     kind: Literal["fractions"]
     arms: list[ArmFile] = Field(min_length=1)
+    """The models."""
     along: str = Field(default="fraction", min_length=1)
     """The key of a point that the paths go along."""
     values: list[float] = Field(min_length=2)
+    """The values along the paths, rising."""
     paths: dict[Name, PathFile] = Field(min_length=1)
+    """What is asked of each model, by name."""
     metric: str
     """What the curves are of: the metric that subjects score by example."""
     level: float = 0.5
+    """A curve's threshold is where it crosses this."""
     low: float = 0.1
+    """Widths are measured from here …"""
     high: float = 0.9
+    """… to here."""
     confidence: float = Field(default=0.95, gt=0.5, lt=1)
+    """Of every interval; those of the questions hold all at once."""
     questions: dict[Name, Question] = Field(default={})
     """Asked before the run; the first is the study's own."""
 

@@ -31,11 +31,15 @@ class ArmFile(Part):
     """One arm: its name, its role, and what it overrides in `base` (dotted keys or nested)."""
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.+-]*$", max_length=60)
+    """What the arm is called in tables, plots and `--only`."""
     role: Role = "arm"
+    """What the arm is for. A control is shown apart and never ranked."""
     overrides: dict[str, Any] = {}
+    """What the arm sets otherwise than `base`."""
     seeds: Seeds | None = None
     """Replicates of this arm alone; a control that needs no training has one. `0-98` is a range."""
     about: str = ""
+    """What the arm is, in a few words; shown in reports, part of no hash."""
 
     @field_validator("seeds")
     @classmethod
@@ -59,6 +63,7 @@ class Configurations(Part):
 
     kind: Literal["configurations"]
     arms: list[ArmFile] = Field(min_length=1)
+    """The arms, in the order in which tables show them."""
 
     @field_validator("arms")
     @classmethod
@@ -72,7 +77,9 @@ class Grid(Part):
 
     kind: Literal["grid"]
     factors: dict[str, list[Level]] = Field(min_length=1)
+    """Dotted keys of the configuration, each with the values it takes."""
     arms: list[ArmFile] = []
+    """Further arms, such as the comparator and controls."""
 
     @field_validator("factors")
     @classmethod
@@ -85,14 +92,17 @@ class Grid(Part):
 
 class Choice(Part):
     choice: list[Level] = Field(min_length=1)
+    """One of these."""
 
 
 class Uniform(Part):
     uniform: tuple[float, float]
+    """Drawn evenly between the two."""
 
 
 class LogUniform(Part):
     loguniform: tuple[float, float]
+    """Drawn evenly in the logarithm between the two."""
 
     @model_validator(mode="after")
     def _positive(self) -> LogUniform:
@@ -111,8 +121,12 @@ class Asha(Part):
 
     kind: Literal["asha"] = "asha"
     grace_period: int = Field(default=1, ge=1)
+    """No proposal is stopped before this training step."""
     reduction_factor: int = Field(default=3, ge=2)
+    """Of the proposals that reach a rung one in so many goes on; rungs lie so many times further
+    apart each."""
     max_t: int = Field(default=100, ge=1)
+    """The training step of the last rung."""
 
 
 class Search(Part):
@@ -120,17 +134,23 @@ class Search(Part):
 
     kind: Literal["search"]
     space: dict[str, Choice | Uniform | LogUniform | RandInt] = Field(min_length=1)
+    """Dotted keys of the configuration, each with what its value is drawn from."""
     budget: int = Field(ge=1)
     """Number of proposals (ordinals), finished or pruned."""
     metric: str
     """A metric the workload reports while it trains, such as `eval/f1`: of the dev split."""
     mode: Literal["max", "min"] = "max"
+    """Whether more of the metric is better, or less."""
     searcher: Literal["random", "optuna"] = "random"
+    """How proposals are made: independently, or by Optuna from those that have finished."""
     searcher_seed: Seed = 0
+    """The seed of what is proposed."""
     explore_seed: Seed = 1000
     """The seed of every proposal: not among the study's, so that the verdict is on fresh seeds."""
     scheduler: Asha | None = None
+    """What stops proposals early; none: each runs to its end."""
     arms: list[ArmFile] = []
+    """Arms beside the winner, such as the comparator and controls."""
 
 
 class Removal(Part):
@@ -147,9 +167,11 @@ class Removal(Part):
     budget: int | None = Field(default=None, ge=4)
     """Coalitions per model, over all draws, where not all are enumerated."""
     estimator: Estimator = "auto"
+    """How costs are estimated from sampled coalitions; `auto` takes the least error."""
     draws: int = Field(default=2, ge=2)
     """Independent draws of sampled coalitions: their spread is the sampling error."""
     sampling_seed: Seed = 0
+    """The seed of which coalitions are drawn."""
     order: int = Field(default=3, ge=1, le=3)
     """Interactions are given up to this order."""
 
@@ -163,13 +185,20 @@ class Factorial(Part):
 
     kind: Literal["factorial"]
     factors: dict[str, dict[str, Any]] = {}
+    """By factor what its being on overrides in `base`."""
     budget: int | None = Field(default=None, ge=4)
     """Arms to train, over all draws, where not all 2^n are (n above 6)."""
     full: bool = False
     """All 2^n arms beyond n = 6 too, up to n = 16."""
     estimator: Estimator = "auto"
+    """How effects are estimated from a sample of arms; `auto` takes the least error."""
     draws: int = Field(default=2, ge=2)
+    """Independent draws of sampled arms: their spread is the sampling error."""
     sampling_seed: Seed = 0
+    """The seed of which arms are drawn."""
     order: int = Field(default=3, ge=1, le=3)
+    """Interactions are given up to this order."""
     removal: Removal | None = None
+    """What is asked of finished models: what switching their parts off costs."""
     arms: list[ArmFile] = []
+    """Further arms, such as controls."""

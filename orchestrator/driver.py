@@ -12,6 +12,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from orchestrator.attempts import attempts
+from orchestrator.counted import counted
 from orchestrator.driving import note_begun
 from orchestrator.engine.ticket import Ticket
 from orchestrator.errors import UsageError
@@ -108,10 +109,10 @@ class Driver:
         try:
             with interruption_noticed():
                 self.cluster = self._cluster(plan)
-                with self._waiting("starting Ray …"), self.cancel:
+                with self._waiting("starting Ray, which takes up to half a minute …"), self.cancel:
                     offered = self.cluster.__enter__()
         except ClusterError as error:
-            raise UsageError(str(error)) from error
+            raise UsageError(str(error)) from None  # Ray's own traceback would bury it
         except KeyboardInterrupt:
             if self.cluster is not None:  # in the moment it was there
                 self.cluster.__exit__(None, None, None)
@@ -165,10 +166,11 @@ class Driver:
         )
 
     def _waiting(self, what: str) -> AbstractContextManager[Any]:
-        """Says in a terminal what is waited for; in a log, once."""
+        """Says in a terminal what is waited for; in a log, once, with the time of day."""
         if self.console.is_terminal:
             return self.console.status(what)
-        self.console.print(what)
+        clock = "" if self.console.is_jupyter else f"{time.strftime('%H:%M:%S')} "
+        self.console.print(f"{clock}{what}", highlight=False, soft_wrap=True)
         return nullcontext()
 
     def _places(self, offered: ClusterResources) -> int:
@@ -214,8 +216,10 @@ class Driver:
                 LiveNote(plan, self._tell_study) as self.note,
                 progress_for(self.console, plan, metric, proposals) as self.progress,
             ):
-                self.progress.note(f"{places} at once")
                 listed = listed_trials(plan)
+                if listed or proposals:
+                    at_once = counted(min(places, len(listed) + proposals), "trial")
+                    self.progress.note(f"{at_once} at once; starting their processes …")
                 if self.study.searching is not None and not self.selection.only:
                     listed = self._search(listed, places)
                 self._engine(self._tickets(listed), places)
@@ -317,14 +321,14 @@ class Driver:
         self.client.register_trial(trial_run(self.study, item))
         if self.note is not None:
             self.note.update(item)
-        self.progress.started(ticket.arm, ticket.label)
+        self.progress.started(ticket.arm, ticket.short)
 
     def reported(self, ticket: Ticket, step: int, metrics: Mapping[str, float | None]) -> None:
         assert self.progress is not None
         if self.note is not None:
             where = f"{ticket.arm} seed {ticket.seed}"
             self.note.reported(ticket.identity, where, step, metrics)
-        self.progress.reported(ticket.arm, ticket.label, step, metrics)
+        self.progress.reported(ticket.arm, ticket.short, step, metrics)
 
     def ended(self, ticket: Ticket, state: State) -> None:
         self._need()
@@ -332,14 +336,14 @@ class Driver:
         assert self.progress is not None
         rule = self.study.file.verdict
         value = outcome.values().get(rule.metric) if outcome is not None and rule else None
-        self.progress.ended(ticket.arm, ticket.label, state, value)
+        self.progress.ended(ticket.arm, ticket.short, state, value)
 
     def failed(self, ticket: Ticket, failure: Failure, again: bool) -> None:
         if not again:
             self._need()
             self._tell_end(ticket, "failed")
         assert self.progress is not None
-        self.progress.failed(ticket.arm, ticket.label, failure, again)
+        self.progress.failed(ticket.arm, ticket.short, failure, again)
 
     def _tell_end(self, ticket: Ticket, state: State) -> PlannedTrial:
         self.out.pop(ticket.identity, None)

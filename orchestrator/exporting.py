@@ -134,7 +134,7 @@ def _trials(
     name: str, home: Home, settings: Mapping[str, Any] | None, preset: str | None
 ) -> tuple[str, list[ExportTrial]]:
     """What the file is named for, and the trials that have any events."""
-    study = _study(name, home, settings, preset)
+    study = _known_instance(name, home, settings, preset)
     if study is None:
         identity = find_trial(home, name)
         with _readable_events():
@@ -154,7 +154,7 @@ def _trials(
     return study.instance, trials
 
 
-def _study(
+def _known_instance(
     name: str, home: Home, settings: Mapping[str, Any] | None, preset: str | None
 ) -> Study | None:
     """The study that is meant; None if `name` is none, so that it must be a trial."""

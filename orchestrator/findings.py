@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from orchestrator.alarms.metrics import alarm_metrics
 from orchestrator.alarms.result import StudyAlarms
 from orchestrator.alarms.study_alarms import alarms_of
+from orchestrator.calibration.written import calibration_notes
 from orchestrator.claims.metrics import claim_metrics
 from orchestrator.claims.result import StudyClaims
 from orchestrator.claims.study_claims import claims_of
@@ -25,6 +26,8 @@ from orchestrator.effects.metrics import study_metrics
 from orchestrator.endpoints.metrics import endpoint_metrics
 from orchestrator.endpoints.result import StudyEndpoints
 from orchestrator.endpoints.study_endpoints import endpoints_of
+from orchestrator.error_share import share_notes
+from orchestrator.rule_hash import rule_hash
 from orchestrator.verdict.answer import step_key
 
 if TYPE_CHECKING:
@@ -42,8 +45,8 @@ class Findings:
         alarms: of `alarms`: which signal alarms first.
         claims: of `claims`: whether what is said of figures holds.
         endpoints: of `endpoints`: how arms differ, and whether that matters.
-        notes: whether any of these were stated, or seeds added, after there were results; a
-            verdict has that in its own notes.
+        notes: whether any of these were stated, or seeds added, after there were results, and
+            whether they share the error of the answer; a verdict has that in its own notes.
         next_steps: what the study says to do after this; a verdict has its own.
     """
 
@@ -138,7 +141,6 @@ def _next_steps(study: Study, found: Findings) -> Iterator[str]:
 
 
 def _notes(study: Study) -> tuple[str, ...]:
-    file = study.file
-    if file.verdict is not None or not (file.alarms or file.claims or file.endpoints):
+    if study.file.verdict is not None or rule_hash(study.file) is None:
         return ()
-    return tuple(earlier_notes(study))
+    return (*earlier_notes(study), *calibration_notes(study), *share_notes(study.file))

@@ -42,8 +42,9 @@ def fractions_notes(study: Study, trials: Sequence[Trial]) -> Iterator[str]:
 def _resolution(design: Fractions, study: Study, trials: Sequence[Trial]) -> Iterator[str]:
     """What so many examples tell at most, where that is known before the run: scores in 0 to 1 have
     a standard deviation of 0.5 at most."""
-    from orchestrator.curves.widths import FEWEST
+    from orchestrator.error_share import shared_confidence
     from orchestrator.statistics.quantiles import t_upper
+    from orchestrator.statistics.widths import FEWEST
 
     counts = [study.workload.scored_units(trial.config) for trial in trials]
     known = [count for count in counts if count is not None]
@@ -51,9 +52,10 @@ def _resolution(design: Fractions, study: Study, trials: Sequence[Trial]) -> Ite
         return
     count = min(known)
     if design.low >= 0 and design.high <= 1:
-        half = float(t_upper((1 - design.confidence) / 2, count - 1)) * 0.5 / math.sqrt(count - 1)
+        confidence = shared_confidence(study.file, design.confidence)
+        half = float(t_upper((1 - confidence) / 2, count - 1)) * 0.5 / math.sqrt(count - 1)
         yield (
-            f"{count} examples: scores in 0 to 1 give each mean a {100 * design.confidence:g} % "
+            f"{count} examples: scores in 0 to 1 give each mean a {100 * confidence:g} % "
             f"interval of about ±{half:.2f} at most, if each is of a text of its own"
         )
     asked = [name for name, one in design.questions.items() if isinstance(one, Sharper)]

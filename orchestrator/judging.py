@@ -6,7 +6,9 @@ import statistics
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
+from orchestrator.calibration.written import calibration_notes
 from orchestrator.earlier import earlier_notes
+from orchestrator.error_share import judged_rule, share_notes
 from orchestrator.errors import DamagedFileError, UsageError
 from orchestrator.planning import Plan, PlannedTrial
 from orchestrator.score_files import read_scores
@@ -45,7 +47,11 @@ def verdict_of(study: Study, plan: Plan | None = None) -> Verdict:
             question=study.file.question,
             real_setting=_real_setting(study, plan),
             next_steps=study.file.next_steps,
-            notes=earlier_notes(study),
+            notes=(
+                *earlier_notes(study),
+                *calibration_notes(study),
+                *share_notes(study.file),
+            ),
         )
     except ValueError as error:
         raise UsageError(f"study '{study.name}', verdict: {error}") from error
@@ -160,7 +166,7 @@ def arm_table(study: Study, verdict: Verdict | None = None) -> pd.DataFrame:
 def resolvable(study: Study, plan: Plan) -> tuple[Resolvable, str] | None:
     """What the study can resolve, and what noise that assumes; None without a rule, scores, or
     an arm that depends on the seed."""
-    rule = study.file.verdict
+    rule = judged_rule(study.file)
     arms = [arm for arm in plan.arms if arm.role == "arm"]
     if rule is None or not arms:
         return None
@@ -189,7 +195,7 @@ def _noise(study: Study, plan: Plan) -> tuple[Noise, str]:
     assumed = Noise(ASSUMED_SEED_SD, 0.0, ASSUMED_QUESTION_SD)
     return assumed, (
         f"assumed: seed SD {ASSUMED_SEED_SD:g}, question SD {ASSUMED_QUESTION_SD:g} "
-        "(measured once two arms have two seeds)"
+        "until two arms have two seeds"
     )
 
 
@@ -198,11 +204,12 @@ def _two_seeds(arms: Iterable[ArmScores]) -> list[ArmScores]:
 
 
 def _rule(study: Study) -> Rule:
-    if study.file.verdict is None:
+    rule = judged_rule(study.file)
+    if rule is None:
         raise UsageError(
             f"Study '{study.name}' states no decision rule: add a 'verdict:' part (orrery schema)."
         )
-    return study.file.verdict
+    return rule
 
 
 def _real_setting(study: Study, plan: Plan) -> bool:

@@ -12,15 +12,16 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from orchestrator.earlier import first_planned_at
+from orchestrator.earlier import PLAN, first_planned_at, first_rule, keep_damaged_plan
 from orchestrator.errors import DamagedFileError
 from orchestrator.home import write_whole
+from orchestrator.rule_hash import rule_hash
 
 if TYPE_CHECKING:
     from orchestrator.planning import Plan
     from orchestrator.study import Study
 
-NAME = "plan.json"
+NAME = PLAN
 
 
 class PlannedArm(msgspec.Struct, frozen=True):
@@ -51,6 +52,9 @@ class PlanFile(msgspec.Struct, frozen=True, kw_only=True):
     settings: dict[str, Any] = {}
     planned_at_s: float = 0.0
     first_planned_at_s: float = 0.0
+    rule_hash: str | None = None
+    """Of the decision rule at that time; None for a study that states none, and in files of before.
+    """
     code_digest: str = ""
     workload: str = ""
     counts: dict[str, int] = {}
@@ -82,6 +86,7 @@ def write_plan(study: Study, plan: Plan) -> None:
         settings=dict(study.settings or {}),
         planned_at_s=now,
         first_planned_at_s=first_planned_at(folder, now),
+        rule_hash=first_rule(folder, rule_hash(study.file)),
         code_digest=study.code_digest,
         workload=study.workload.name,
         counts=plan.counts,
@@ -98,6 +103,7 @@ def write_plan(study: Study, plan: Plan) -> None:
         ],
         asked=[subject.trial.identity for subject in plan.subjects if subject.missing],
     )
+    keep_damaged_plan(folder)
     write_whole(folder / NAME, msgspec.json.encode(told))
 
 

@@ -94,6 +94,11 @@ class Plan:
     def counts(self) -> dict[str, int]:
         return dict(Counter(item.state for item in self.trials))
 
+    def _repr_html_(self) -> str:
+        from orchestrator.notebook import plan_html
+
+        return plan_html(self)
+
 
 def make_plan(
     trials: Iterable[Trial],

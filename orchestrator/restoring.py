@@ -18,6 +18,7 @@ from orchestrator.errors import OrreryError, UsageError, unknown
 from orchestrator.evaluation.published import keep_figures
 from orchestrator.home import Home
 from orchestrator.ledger import TrialRecord, read_trial
+from orchestrator.overview import overview_of
 from orchestrator.plan_file import ListedTrial, PlanFile, read_plan
 from orchestrator.planning import Plan
 from orchestrator.publishing import (
@@ -37,6 +38,7 @@ from orchestrator.publishing import (
 )
 from orchestrator.reporting import last_findings, last_verdict, report_study, saved_report
 from orchestrator.row_restoring import restore_rows
+from orchestrator.rule_hash import rule_hash
 from orchestrator.study import Study
 from telemetry import (
     PublishReport,
@@ -228,7 +230,7 @@ def _publish_from_files(
             end = end_of(home.trial(listed.id), record, record.state)
             trials.append((run, end if end is None else with_figures(end, folder, record)))
     report = folder / "report"
-    parent = _study_run(home, folder, study, told, records, [end for _, end in trials])
+    parent = _study_run(home, folder, study, told, records, trials)
     done = publish_study(
         parent,
         trials,
@@ -247,9 +249,10 @@ def _study_run(
     study: Study,
     told: PlanFile,
     records: dict[str, TrialRecord],
-    ends: Sequence[TrialEnd | None],
+    trials: Sequence[tuple[TrialRun, TrialEnd | None]],
 ) -> StudyRun:
     """As `publishing.study_run`, from files."""
+    ends = [end for _, end in trials]
     found = [records[listed.id].state for listed in told.trials if listed.id in records]
     counts = Counter(map(str, found))
     verdict = last_verdict(folder / "report")
@@ -261,7 +264,9 @@ def _study_run(
         name=study.name,
         instance=folder.name,
         note=study_note(study, verdict, counts, folder=folder, findings=findings),
-        tags=study_tags(workload, state, len(told.trials), verdict, findings),
+        tags=study_tags(
+            workload, state, len(told.trials), verdict, findings, rule_hash(study.file)
+        ),
         params={"seeds": study.file.seeds, **study.file.base},
         state=state,
         started_ms=planned_ms(folder),
@@ -270,6 +275,13 @@ def _study_run(
         origin=home.origin,
         figures=figures,
         figures_ms=figures_ms(ends) if figures else 0,
+        overview=overview_of(
+            study.file,
+            (arm.name for arm in told.arms),
+            (trial.factors for trial, _ in trials),
+            ends,
+            folder / "report",
+        ),
     )
 
 

@@ -69,6 +69,11 @@ class RunReport:
         missing |= bool(self.plan.open_subjects)
         return 1 if failed or missing else 0
 
+    def _repr_html_(self) -> str:
+        from orchestrator.notebook import run_html
+
+        return run_html(self)
+
     def table(self) -> pd.DataFrame:
         """As `Study.table`."""
         return self.study.table()

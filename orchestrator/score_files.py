@@ -12,6 +12,7 @@ from orchestrator.errors import DamagedFileError
 from workloads.contract import Scores
 
 if TYPE_CHECKING:
+    import pyarrow as pa
     from pyarrow.parquet import ParquetFile
 
 
@@ -98,6 +99,17 @@ def read_columns(
         clusters=part["cluster"].to_pylist(),
         columns={name: part[name].to_pylist() for name in there},
     )
+
+
+def read_table(path: Path, digest: str | None = None) -> pa.Table:
+    """All that a file of scores holds. Raises as `read_scores` does."""
+    import pyarrow as pa
+
+    file = _opened(path, digest)
+    try:
+        return file.read()
+    except (OSError, pa.ArrowException) as error:
+        raise _damaged(path, error) from error
 
 
 def _opened(path: Path, digest: str | None) -> ParquetFile:

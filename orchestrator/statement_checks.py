@@ -11,7 +11,9 @@ from orchestrator.arms import arms_of
 from orchestrator.counted import counted
 from orchestrator.endpoints.planned import check_shared_seeds, endpoint_notes
 from orchestrator.endpoints.rule import compared_arms
+from orchestrator.error_share import judged_alarms, share_notes, shared_confidence
 from orchestrator.errors import UsageError, unknown
+from orchestrator.next_step_names import check_next_steps
 from orchestrator.study_file import AlarmRule, Fractions, Search, StudyFile
 
 if TYPE_CHECKING:
@@ -32,12 +34,14 @@ def check_statements(
     final_metrics: Collection[str],
     columns: Mapping[str, Sequence[str]] = MappingProxyType({}),
 ) -> None:
-    """Refuses alarms, claims and endpoints that name what is not there. Raises `UsageError`.
+    """Refuses alarms, claims, endpoints and next steps that name what is not there. Raises
+    `UsageError`.
 
     Args:
         final_metrics: names of metrics that trials end with.
         columns: of their scores, by split; empty where the workload does not declare them.
     """
+    check_next_steps(file)
     given = [name for name in ASKS_OF if getattr(file, name)]
     if not given:
         return
@@ -154,9 +158,10 @@ def statement_notes(
     runs: dict[str, int] = {}
     for trial in trials:
         runs[trial.arm] = runs.get(trial.arm, 0) + 1
-    if file.alarms is not None:
-        yield from _alarm_notes(file.alarms, runs)
-        yield from _shared_seeds(file.alarms, trials)
+    yield from share_notes(file)
+    if (rule := judged_alarms(file)) is not None:
+        yield from _alarm_notes(rule, runs)
+        yield from _shared_seeds(rule, trials)
     if file.claims:
         yield from _claim_notes(file, runs)
     if file.endpoints:
@@ -225,10 +230,10 @@ def _shared_seeds(rule: AlarmRule, trials: Sequence[Trial]) -> Iterator[str]:
 
 
 def _claim_notes(file: StudyFile, runs: dict[str, int]) -> Iterator[str]:
-    from orchestrator.claims.estimating import fewest_for_median
     from orchestrator.claims.judging import CONFIDENCE, FEW
+    from orchestrator.statistics.over_runs import fewest_for_median
 
-    each = 1 - (1 - CONFIDENCE) / len(file.claims)
+    each = 1 - (1 - shared_confidence(file, CONFIDENCE)) / len(file.claims)
     needed = fewest_for_median(each)
     medians = [
         name

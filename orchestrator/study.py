@@ -246,6 +246,11 @@ class Study:
 
         return verdict_of(self)
 
+    def _repr_html_(self) -> str:
+        from orchestrator.notebook import study_html
+
+        return study_html(self)
+
     def _fingerprint(self, source: Input, value: str) -> str:
         """What stands for an input in the instance's name."""
         config = self.maker.config(self._any_arm())

@@ -103,10 +103,13 @@ class Resources(Part):
     ranks: int = Field(default=1, ge=1)
     """Processes that train a trial together, each on its part of every batch."""
     cpus: float = Field(default=1, gt=0)
+    """CPU cores; a fraction lets several trials share one."""
     gpus: float = Field(default=0, ge=0)
+    """GPUs; a fraction shares one among trials."""
     memory_gib: float | None = Field(default=None, gt=0)
     """Reserved with Ray's scheduler, so that fewer trials run at once; None reserves nothing."""
     max_concurrent: int | None = Field(default=None, ge=1)
+    """At most so many trials at once; by default as many as fit."""
     time_limit_s: float | None = Field(default=None, gt=0)
     """A trial that runs longer fails as `timed_out`. A point that takes longer to measure on a
     finished model fails too, and a model that takes longer to open is given up."""
@@ -131,23 +134,34 @@ class Retries(Part):
     while progress is made: three in a row without a newer checkpoint end the trial."""
 
     unknown: int = Field(default=0, ge=0)
+    """An exception that is none of the others."""
     out_of_memory: int = Field(default=0, ge=0)
+    """Memory that ran out, of the machine or of a GPU."""
     timed_out: int = Field(default=0, ge=0)
+    """An attempt that took longer than `resources.time_limit_s`."""
     lost_without_progress: int = Field(default=3, ge=1)
+    """So many losses of a node in a row, without a newer checkpoint, end the trial."""
 
 
 class StudyFile(Part):
     """A study: a question, what is run to answer it, and the rule that answers it."""
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]*$", max_length=60)
+    """What the study is called in commands and folders: lower case, digits, hyphens."""
     question: str
+    """What is asked, in a sentence. It stands above every report."""
     hypothesis: str = ""
+    """What is expected, and of what size. It decides nothing."""
     workload: str
+    """What a trial runs: a registered name (`orrery list`), or `package.module:Class`."""
     base: dict[str, Any] = Field(default={})
+    """The configuration that all arms share, in the words of the workload."""
     seeds: Seeds = Field(default=[0, 1, 2, 3, 4], min_length=1)
     """A number each, or ranges: `0-98`, `[0-98, 200]`."""
     design: Design
+    """What yields the arms, told apart by `kind`."""
     verdict: Rule | None = None
+    """How the arms are compared."""
     alarms: AlarmRule | None = None
     """Which signal alarms first. Beside `verdict`, or in its place."""
     claims: dict[Name, Claim] = Field(default={})
@@ -160,10 +174,13 @@ class StudyFile(Part):
     `inconclusive`; without `verdict` a state or a label of what is asked, such as `not calibrated`,
     `loss first` or `contradicted`."""
     resources: Resources = Resources()
+    """What one trial takes of a machine, and how many run at once."""
     retries: Retries = Retries()
+    """How often a failed attempt is tried again, by kind of failure."""
     slurm: SlurmSettings = SlurmSettings()
     """Used by `--on slurm` and `--on slurm-array`. Not in the identity."""
     presets: dict[str, dict[str, Any]] = Field(default={})
+    """Settings under a name, as `-s` takes them: `{smoke: {samples: 64, seeds: [0, 1]}}`."""
 
     @field_validator("question", "hypothesis")
     @classmethod
@@ -244,12 +261,12 @@ def _refuse_repeated_keys(root: Any) -> None:
                 waiting.append(value)
 
 
-def read_study_file(path: Path) -> dict[str, Any]:
+def read_study_file(path: Path, what: str = "study file") -> dict[str, Any]:
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"Cannot read study file '{path}': {error}") from error
-    return parse_yaml(text, f"study file '{path}'")
+        raise UsageError(f"Cannot read {what} '{path}': {error}") from error
+    return parse_yaml(text, f"{what} '{path}'")
 
 
 def parse_setting(text: str) -> tuple[str, Any]:

@@ -18,8 +18,19 @@ def validated(model: type[BaseModel], data: Any, where: str, prefix: str = "") -
     try:
         return model.model_validate(data)
     except ValidationError as error:
-        lines = [_line(item, model, prefix, data) for item in error.errors(include_url=False)[:5]]
+        told = [item for item in error.errors(include_url=False) if not _follows(item)]
+        lines = [_line(item, model, prefix, data) for item in told[:5]]
         raise UsageError(f"{where}: " + " ".join(dict.fromkeys(lines))) from error
+
+
+def _follows(item: Any) -> bool:
+    """Whether it only says that nothing is left of a list whose items are wrong: told of them."""
+    given = item["input"]
+    return (
+        item["type"] == "too_short"
+        and isinstance(given, list | tuple)
+        and len(given) >= item["ctx"]["min_length"]
+    )
 
 
 def _line(item: Any, model: type[BaseModel], prefix: str, data: Any) -> str:

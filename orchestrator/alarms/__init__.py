@@ -6,8 +6,6 @@ Importing this loads no numpy; judging does.
 from orchestrator.alarms.metrics import alarm_metrics
 from orchestrator.alarms.result import (
     ArmAlarms,
-    Interval,
-    Median,
     Rate,
     RatePoint,
     Roc,
@@ -21,8 +19,6 @@ from orchestrator.alarms.study_alarms import alarms_of
 
 __all__ = [
     "ArmAlarms",
-    "Interval",
-    "Median",
     "Rate",
     "RatePoint",
     "Roc",

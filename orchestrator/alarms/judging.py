@@ -191,10 +191,10 @@ def _times(rule: AlarmRule, arm: ArmRuns, watched: Watched, end: float) -> Signa
     import numpy as np
 
     from orchestrator.alarms.alarming import alarm_steps, before_onset, from_onset
-    from orchestrator.alarms.bounded import bounded_mean
     from orchestrator.alarms.racing import rate_of
     from orchestrator.alarms.series import onsets_of
-    from orchestrator.alarms.timing import median_time
+    from orchestrator.statistics.bounded import bounded_mean
+    from orchestrator.statistics.times import median_time
 
     runs = watched.able(arm.runs) if watched.has_threshold else []
     onsets = onsets_of(runs, watched.steps)
@@ -235,10 +235,10 @@ def _roc(rule: AlarmRule, arm: ArmRuns, watched: Watched) -> Iterator[Roc]:
     import numpy as np
 
     from orchestrator.alarms.alarming import from_onset
-    from orchestrator.alarms.bounded import area_under_roc
-    from orchestrator.alarms.roc import corners
     from orchestrator.alarms.series import onsets_of
     from orchestrator.alarms.thresholds import largest
+    from orchestrator.statistics.bounded import area_under_roc
+    from orchestrator.statistics.roc import corners
 
     runs = watched.able(arm.runs)
     if not watched.has_threshold or not runs or not len(watched.unseen):

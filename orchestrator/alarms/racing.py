@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from orchestrator.alarms import result as words
-from orchestrator.alarms.result import Interval, Rate
+from orchestrator.alarms.result import Rate
+from orchestrator.intervals import Interval
 
 if TYPE_CHECKING:
     import numpy as np
@@ -102,8 +103,8 @@ def lead_of(
     """
     import numpy as np
 
-    from orchestrator.alarms.bounded import bounded_mean
-    from orchestrator.alarms.timing import median_of
+    from orchestrator.statistics.bounded import bounded_mean
+    from orchestrator.statistics.times import median_of
 
     lead = np.minimum(than, end) - np.minimum(first, end)
     most = max(0.0, end - onset)

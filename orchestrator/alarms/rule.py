@@ -20,6 +20,7 @@ class Signal(Part):
     direction: Direction = "either"
     """Which deviations from the healthy mean count."""
     about: str = ""
+    """What the signal is, in a few words; part of no hash."""
 
 
 class AlarmRule(Part):
@@ -31,6 +32,7 @@ class AlarmRule(Part):
     """
 
     signals: dict[Name, Signal] = Field(min_length=1)
+    """The series that may alarm, by name."""
     first: Name
     """The signal that is asked about."""
     than: Name
@@ -46,6 +48,7 @@ class AlarmRule(Part):
     allowed: float = Field(default=0.10, gt=0, lt=1)
     """The check passes if the one-sided upper bound of the rate on unseen runs is at most this."""
     confidence: float = Field(default=0.95, gt=0.5, lt=1)
+    """Of every interval, and of the check on unseen runs."""
     onset: str | None = None
     """The metric that says at which step the fault of a run sets in; None: at its first step."""
     synthetic: list[str] = Field(default=[])

@@ -8,14 +8,13 @@ from typing import TYPE_CHECKING
 from orchestrator.alarms import result as words
 from orchestrator.alarms.result import (
     ArmAlarms,
-    Interval,
-    Median,
     Rate,
     StudyAlarms,
     Threshold,
 )
 from orchestrator.alarms.thresholds import FEWEST_CALIBRATION, FEWEST_UNSEEN
 from orchestrator.counted import counted
+from orchestrator.intervals import Interval, Median
 from orchestrator.verdict.numbers import MISSING
 
 if TYPE_CHECKING:

@@ -12,7 +12,9 @@ if TYPE_CHECKING:
 
 def alarms_of(study: Study, plan: Plan) -> StudyAlarms | None:
     """Who alarms first in a study; None if it does not ask."""
-    rule = study.file.alarms
+    from orchestrator.error_share import judged_alarms
+
+    rule = judged_alarms(study.file)
     if rule is None:
         return None
     from orchestrator.alarms.gathering import gather

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from cluster import Place
-    from orchestrator.progress import LiveProgress, PlainProgress
+    from orchestrator.progress import Progress
     from orchestrator.study import Study
 
 FIRST_LOOK_S = 2.0
@@ -180,7 +180,7 @@ class ArrayDriver:
 
     def _follow(self, plan: Plan) -> Passed:
         metric = self.study.file.verdict.metric if self.study.file.verdict else None
-        shown: LiveProgress | PlainProgress = progress_for(self.console, plan, metric)
+        shown: Progress = progress_for(self.console, plan, metric)
         self.publisher = FilePublisher(self.study, plan)
         with ExitStack() as stack:
             stack.enter_context(interrupted_by_terminate())
@@ -260,7 +260,7 @@ class ArrayDriver:
             news = replace(news, kind="ended", state="cancelled")  # its task has passed it over
         if news.kind == "started":
             self.publisher.started(ticket.identity)
-            self.progress.started(ticket.arm, ticket.label)
+            self.progress.started(ticket.arm, ticket.short)
         elif news.kind == "ended":
             self.feed.succeeded(news.key, news.state)
             self._tell_end(ticket, news.state)
@@ -278,7 +278,7 @@ class ArrayDriver:
             if not failed.again:
                 self.ran += 1
                 self.publisher.ended(ticket.identity)
-            self.progress.failed(ticket.arm, ticket.label, failed.failure, failed.again)
+            self.progress.failed(ticket.arm, ticket.short, failed.failure, failed.again)
 
     def _is_cancelled(self, ticket: Ticket) -> bool:
         return ticket.identity in cancelling.cancelled_trials(self.study.folder)
@@ -289,7 +289,7 @@ class ArrayDriver:
         self.publisher.ended(ticket.identity)
         rule = self.study.file.verdict
         value = outcome.values().get(rule.metric) if outcome is not None and rule else None
-        self.progress.ended(ticket.arm, ticket.label, state, value)
+        self.progress.ended(ticket.arm, ticket.short, state, value)
 
     def _look_elsewhere(self) -> None:
         """Trials that others work on: those that they have left are handed out here."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
-from orchestrator.claims.estimating import Figure, estimate
+from orchestrator.claims.estimating import estimate
 from orchestrator.claims.gathering import ArmRuns
 from orchestrator.claims.result import (
     CANDIDATE,
@@ -23,10 +23,11 @@ from orchestrator.claims.result import (
 from orchestrator.claims.rule import Claim
 from orchestrator.claims.sentences import answer_of, with_sentence
 from orchestrator.counted import counted
+from orchestrator.intervals import Figure
 from orchestrator.limits import NO_LIMITS, Limits, ends_within
 
 CONFIDENCE = 0.95
-"""Of all claims of a study together."""
+"""Of all claims of a study together, where nothing else answers it."""
 FEW = 5
 """With fewer runs a figure says so, and what is found is a candidate, save of `runs`: t goes by the
 scatter of the runs, which so few do not show, while a count of runs has its exact interval."""

@@ -21,16 +21,21 @@ class Claim(Part):
     """
 
     arm: str
+    """The arm whose figure it is."""
     statistic: Literal["share", "runs", "median", "mean"]
+    """Which figure: see above."""
     column: str
     """A column of the scores."""
     split: str = "steps"
+    """The split of the scores that has the units."""
     within: Range | None = None
+    """What `share` and `runs` count: units from here to there, `null` for no limit."""
     expected: Range
     """Where the figure is said to lie."""
     source: str = ""
     """Who says so, in a few words."""
     about: str = ""
+    """What is claimed, in a sentence; shown in reports, part of no hash."""
 
     @model_validator(mode="after")
     def _can_be_decided(self) -> Claim:

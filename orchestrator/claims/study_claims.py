@@ -16,12 +16,14 @@ def claims_of(study: Study, plan: Plan) -> StudyClaims | None:
     if not claims:
         return None
     from orchestrator.claims.gathering import gather
-    from orchestrator.claims.judging import judge_claims
+    from orchestrator.claims.judging import CONFIDENCE, judge_claims
+    from orchestrator.error_share import shared_confidence
     from orchestrator.limits import column_limits
 
     runs = {name: gather(study, plan, claim) for name, claim in claims.items()}
     limits = {one.column: column_limits(study.workload, one.column) for one in claims.values()}
-    return judge_claims(claims, runs, pending(plan), limits=limits)
+    confidence = shared_confidence(study.file, CONFIDENCE)
+    return judge_claims(claims, runs, pending(plan), confidence, limits=limits)
 
 
 def pending(plan: Plan) -> str:

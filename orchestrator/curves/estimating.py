@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from orchestrator.curves.ends import Band
-    from orchestrator.curves.widths import Rise
+    from orchestrator.statistics.ends import Band
+    from orchestrator.statistics.widths import Rise
 
     Floats = NDArray[np.float64]
 
@@ -52,9 +52,9 @@ def turned(gathered: Gathered, confidence: float) -> Turned | None:
     """None for a curve that is incomplete, has a single value, or no scores by example."""
     import numpy as np
 
-    from orchestrator.curves.ends import band
-    from orchestrator.curves.widths import Rise
     from orchestrator.statistics import cluster_index
+    from orchestrator.statistics.ends import band
+    from orchestrator.statistics.widths import Rise
 
     if gathered.problems or gathered.scores is None or len(gathered.values) < 2:
         return None
@@ -104,7 +104,7 @@ def crossing_of(found: Turned, level: float) -> Crossing:
     """Where the fit first passes a level, in the order in which the curve rises."""
     import numpy as np
 
-    from orchestrator.curves.crossing import step_at
+    from orchestrator.statistics.crossing import step_at
 
     at = found.band.crossing(level)
     low, high = found.band.crossing_ends(level)
@@ -125,8 +125,8 @@ def crossing_of(found: Turned, level: float) -> Crossing:
 
 
 def _points(gathered: Gathered, found: Turned | None, asks: Asks) -> tuple[CurvePoint, ...]:
-    from orchestrator.curves.ends import mean_ends
     from orchestrator.statistics import cluster_index
+    from orchestrator.statistics.ends import mean_ends
 
     whole = [i for i, one in enumerate(gathered.values) if not one.problem]
     lows: dict[int, float] = {}
@@ -171,7 +171,7 @@ def _is_spread(name: str, metrics: Mapping[str, float | None]) -> bool:
 
 
 def _width(found: Turned, asks: Asks) -> Width:
-    from orchestrator.curves.widths import FEW_DRAWS, width_ends
+    from orchestrator.statistics.widths import FEW_DRAWS, width_ends
 
     ends = width_ends(
         [found.rise], found.clusters, asks.low, asks.high, asks.confidence, draws=FEW_DRAWS

@@ -36,16 +36,18 @@ def curves_of(study: Study, plan: Plan) -> StudyCurves | None:
     from orchestrator.curves.estimating import Asks, curve_of
     from orchestrator.curves.gathering import gather
     from orchestrator.curves.questions import answers_of
+    from orchestrator.error_share import shared_confidence
     from orchestrator.fractions import curves_asked
 
     declared = {**study.workload.metrics, **study.workload.point_metrics}
     limits = {name: one.limits for name, one in declared.items() if one.limits != (None, None)}
+    confidence = shared_confidence(study.file, design.confidence)
     asks = Asks(
         design.metric,
         design.level,
         design.low,
         design.high,
-        design.confidence,
+        confidence,
         limits.get(design.metric, (None, None)),
     )
     told = declared.get(design.metric)
@@ -60,7 +62,7 @@ def curves_of(study: Study, plan: Plan) -> StudyCurves | None:
     answer, state = _answer(answers, pending)
     return StudyCurves(
         metric=design.metric,
-        confidence=design.confidence,
+        confidence=confidence,
         level=design.level,
         low=design.low,
         high=design.high,

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Literal
 
 from orchestrator.effects.effect import EffectTable, StudyEffects
 from orchestrator.effects.removal import Scale, Subject, arm_effects, subject_effects
+from orchestrator.error_share import judged_rule
 from orchestrator.study_file import Factorial
 
 if TYPE_CHECKING:
@@ -64,14 +65,15 @@ def trial_effects(study: Study, item: PlannedTrial) -> EffectTable | None:
 
 
 def _causal(study: Study, plan: Plan, design: Factorial) -> EffectTable | None:
-    if study.file.verdict is None:
+    rule = judged_rule(study.file)
+    if rule is None:
         return None
     from orchestrator.effects.causal import causal_effects
     from orchestrator.factorial import coalition_arms
     from orchestrator.judging import evidence
 
     named = coalition_arms(design)
-    return causal_effects(design, named, evidence(study, plan), study.file.verdict)
+    return causal_effects(design, named, evidence(study, plan), rule)
 
 
 def _subjects(study: Study, plan: Plan) -> list[tuple[Trial, Subject]]:
@@ -103,7 +105,7 @@ def _by_arm(
 
 def _scale(study: Study, subjects: Sequence[Subject]) -> Scale:
     """Of the rule; unit and direction are the workload's where it is another metric's."""
-    rule = study.file.verdict
+    rule = judged_rule(study.file)
     known = [one.table.score_metric for one in subjects if one.table is not None]
     metric = next((name for name in known if name is not None), None)
     if rule is not None and metric in (None, rule.metric):

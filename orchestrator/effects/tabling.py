@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from orchestrator.effects.estimating import Intervals, Reduced
+    from orchestrator.statistics.weighted import Intervals, Reduced
     from telemetry.counterfactual.coalitions import Coalition
     from telemetry.counterfactual.weights import Figure
 
@@ -78,7 +78,7 @@ def effect_table(
     """
     import numpy as np
 
-    from orchestrator.effects.estimating import intervals, reduce_scores
+    from orchestrator.statistics.weighted import intervals, reduce_scores
 
     states = np.array(asked.coalitions, dtype=bool).reshape(len(asked.coalitions), -1)
     count = len(asked.coalitions)

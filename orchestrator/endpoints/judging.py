@@ -27,15 +27,15 @@ from orchestrator.endpoints.result import (
     SeedDifference,
     StudyEndpoints,
 )
-from orchestrator.endpoints.rule import Endpoint
+from orchestrator.endpoints.rule import Endpoint, family_of
 from orchestrator.endpoints.sentences import answer_of, with_sentence
 from orchestrator.limits import NO_LIMITS, Limits, difference_limits, ends_within
 
 if TYPE_CHECKING:
-    from orchestrator.endpoints.estimating import Interval
+    from orchestrator.statistics.paired import Interval
 
 CONFIDENCE = 0.95
-"""Of each family together."""
+"""Of each family together, where nothing else answers the study."""
 FEWEST_SEEDS = 5
 """With fewer, what is found is a candidate."""
 
@@ -67,7 +67,7 @@ def judge_endpoints(
     import numpy as np
 
     sizes = Counter(
-        (one.primary, side.control)
+        family_of(one.primary, side.control)
         for name, one in endpoints.items()
         for arm, side in sides[name].items()
         if arm != one.against
@@ -112,7 +112,7 @@ def _judge(
     confidence: float,
     sizes: Mapping[tuple[bool, bool], int],
 ) -> Comparison:
-    family = sizes[endpoint.primary, arm.control]
+    family = sizes[family_of(endpoint.primary, arm.control)]
     runs = paired_runs(arm, against)
     strange = [run for run in _distinct(runs) if not run.finite]
     fixed = arm.deterministic and against.deterministic
@@ -173,8 +173,8 @@ def _distinct(runs: Mapping[int, tuple[Run, Run]]) -> list[Run]:
 
 
 def _interval(endpoint: Endpoint, pairs: Pairs, confidence: float, family: int) -> Interval:
-    from orchestrator.endpoints.estimating import interval
     from orchestrator.statistics import cluster_index
+    from orchestrator.statistics.paired import interval
 
     clusters = None if endpoint.over_seeds else cluster_index(pairs.clusters)
     return interval(pairs.differences, clusters, confidence, family, fixed=pairs.fixed)

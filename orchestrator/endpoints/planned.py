@@ -7,7 +7,8 @@ from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from orchestrator.endpoints.rule import Endpoint, compared_arms
+from orchestrator.endpoints.rule import Endpoint, compared_arms, family_of
+from orchestrator.error_share import shared_confidence
 from orchestrator.errors import UsageError
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ def endpoint_notes(
 ) -> Iterator[str]:
     """How many comparisons share their error, what that asks of the spread over seeds, and which
     can give candidates alone."""
-    from orchestrator.endpoints.judging import FEWEST_SEEDS
+    from orchestrator.endpoints.judging import CONFIDENCE, FEWEST_SEEDS
     from orchestrator.endpoints.sentences import families_text, named
 
     seeds = _seeds(trials)
@@ -47,7 +48,7 @@ def endpoint_notes(
     for endpoint in file.endpoints.values():
         against = seeds.get(endpoint.against, set())
         for arm in compared_arms(endpoint, seeds):
-            sizes[endpoint.primary, arm in controls] += 1
+            sizes[family_of(endpoint.primary, arm in controls)] += 1
             own = {arm, endpoint.against} - set(fixed)
             if not own:
                 continue
@@ -61,7 +62,7 @@ def endpoint_notes(
     each = ", each family by itself" if len(sizes) > 1 else ""
     yield f"endpoints: intervals are simultaneous over {families_text(sizes)}{each}"
     if asked:
-        yield _power(asked, sizes[True, False])
+        yield _power(asked, sizes[family_of(True, False)], shared_confidence(file, CONFIDENCE))
     if few:
         yield (
             f"endpoints on {named(sorted(few))}: fewer than {FEWEST_SEEDS} seeds in common, so "
@@ -71,15 +72,14 @@ def endpoint_notes(
         yield f"endpoints on {named(sorted(left))}: only the seeds that both arms have are compared"
 
 
-def _power(asked: Mapping[float, int], family: int) -> str:
+def _power(asked: Mapping[float, int], family: int, confidence: float) -> str:
     """How far a primary interval reaches with the seeds there are and with twice as many, and with
     how much spread over seeds "no effect" is still possible. `asked`: fewest seeds by margin."""
-    from orchestrator.endpoints.judging import CONFIDENCE
     from orchestrator.endpoints.sentences import figure
     from orchestrator.statistics.quantiles import t_upper
 
     def reach(seeds: int) -> float:
-        return float(t_upper((1 - CONFIDENCE) / (2 * family), seeds - 1))
+        return float(t_upper((1 - confidence) / (2 * family), seeds - 1))
 
     fewest = min(asked.values())
     spreads = ", ".join(

@@ -36,8 +36,8 @@ class Comparison:
     Attributes:
         endpoint: its name in the study file.
         value: the mean over seeds and units of the paired differences, arm minus `against`; `low`,
-            `high`: its interval, simultaneous over its `family`: comparisons of primary endpoints
-            or of others, with arms that are controls or that are not; four at most.
+            `high`: its interval, simultaneous over its `family`: all comparisons of primary
+            endpoints, or those of others with arms that are controls or that are not.
         mean, against_mean: of either, over what was paired.
         label: what it comes to; `why`: what the numbers do not say.
         seeds: that were paired, of `planned`; `left_seeds`: that only one of the two has.

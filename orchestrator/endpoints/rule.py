@@ -19,12 +19,15 @@ class Endpoint(Part):
     *No effect*: the whole interval of the difference lies within ±`margin`. *Effect*: it excludes 0
     and not all of it lies within. *Identical*: every paired score is equal, and nothing is tested.
     Anything else is *inconclusive*. Arms whose role is control answer whether the study can be
-    believed rather than what it asks: their comparisons are a family of their own.
+    believed rather than what it asks, and are told apart.
     """
 
     column: str
+    """A column of the scores."""
     split: str = "texts"
+    """The split of the scores that has the units."""
     against: str
+    """The arm that the others are compared with."""
     arms: tuple[str, ...] = ()
     """Empty: every arm but `against`."""
     margin: float = Field(gt=0, allow_inf_nan=False)
@@ -32,7 +35,9 @@ class Endpoint(Part):
     primary: bool = True
     """Primary endpoints answer the study, and their ends are simultaneous; others describe."""
     unit: str = ""
+    """The word after a difference; it decides nothing."""
     about: str = ""
+    """What the column measures, in a few words; shown in reports, part of no hash."""
 
     @model_validator(mode="after")
     def _compares_two(self) -> Endpoint:
@@ -53,6 +58,12 @@ class Endpoint(Part):
         """Whether the units are places along a run or a model: no sample of anything, so that
         intervals are over seeds alone."""
         return self.split in SERIES
+
+
+def family_of(primary: bool, control: bool) -> tuple[bool, bool]:
+    """Which comparisons share their error, as (primary, control): all that the answer tells, and of
+    the others those with controls and those without."""
+    return primary, control and not primary
 
 
 def compared_arms(endpoint: Endpoint, arms: Iterable[str]) -> tuple[str, ...]:

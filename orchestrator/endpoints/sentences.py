@@ -74,10 +74,10 @@ def named(arms: Sequence[str]) -> str:
 
 
 def families_text(sizes: Mapping[tuple[bool, bool], int]) -> str:
-    """`22 primary comparisons, 10 primary of controls, 44 secondary`, from how many there are of
-    each family: (primary, control)."""
+    """`32 primary comparisons, 44 secondary, 2 secondary of controls`, from how many there are of
+    each family (`family_of`)."""
     parts: list[str] = []
-    for primary, control in ((True, False), (True, True), (False, False), (False, True)):
+    for primary, control in ((True, False), (False, False), (False, True)):
         if count := sizes.get((primary, control), 0):
             kind = "primary" if primary else "secondary"
             said = f"{count} {kind}" if parts else counted(count, f"{kind} comparison")

@@ -18,12 +18,16 @@ def endpoints_of(study: Study, plan: Plan) -> StudyEndpoints | None:
         return None
     from orchestrator.claims.study_claims import pending
     from orchestrator.endpoints.gathering import gather
-    from orchestrator.endpoints.judging import judge_endpoints
+    from orchestrator.endpoints.judging import CONFIDENCE, judge_endpoints
+    from orchestrator.error_share import shared_confidence
     from orchestrator.errors import UsageError
     from orchestrator.limits import column_limits
 
     limits = {one.column: column_limits(study.workload, one.column) for one in endpoints.values()}
+    confidence = shared_confidence(study.file, CONFIDENCE)
     try:
-        return judge_endpoints(endpoints, gather(study, plan), pending(plan), limits=limits)
+        return judge_endpoints(
+            endpoints, gather(study, plan), pending(plan), confidence, limits=limits
+        )
     except ValueError as error:
         raise UsageError(f"study '{study.name}', {error}") from error

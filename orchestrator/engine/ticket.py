@@ -36,3 +36,8 @@ class Ticket(msgspec.Struct, frozen=True):
     """For a search: which proposal this is."""
     token: str = ""
     """Tells this handing-out from any other; the claim carries it."""
+
+    @property
+    def short(self) -> str:
+        """Which trial of its arm it is, as progress and logs tell: `seed 3 (1f2b72c4)`."""
+        return f"seed {self.seed} ({self.identity[:8]})"

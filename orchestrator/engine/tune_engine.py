@@ -32,6 +32,17 @@ _TUNE_ENVIRONMENT = {
 _LOGGERS = ("ray.tune", "ray.air", "ray.train")
 
 
+class _Silent(tune.ProgressReporter):  # type: ignore[misc]
+    """In a notebook Tune's own reporter clears what the cell has shown, also when it is not to
+    tell anything."""
+
+    def should_report(self, trials: Any, done: bool = False) -> bool:
+        return False
+
+    def report(self, trials: Any, done: bool, *sys_info: Any) -> None:
+        """Nothing."""
+
+
 @dataclass(frozen=True)
 class TuneEngine:
     """Runs what a feed gives until it is finished. Needs a Ray that is up."""
@@ -68,6 +79,7 @@ class TuneEngine:
                     name="orrery",
                     storage_path=scratch,
                     verbose=0,
+                    progress_reporter=_Silent(),
                     callbacks=[Recorder(feed, listener)],
                     checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
                     failure_config=tune.FailureConfig(max_failures=0),

@@ -66,7 +66,7 @@ class Estimate:
     df: Floats
     excess: Floats
     paired: Floats
-    cluster_df: float | None
+    cluster_df: float | Floats | None
 
     @property
     def variance(self) -> Floats:
@@ -96,7 +96,7 @@ class Estimate:
         variance = self.variance
         safe = np.where(variance > 0.0, variance, 1.0)
         by_seeds = quantile(np.where(self.welch == 0.0, 1.0, self.df))
-        by_clusters = quantile(self.cluster_df) if self.cluster_df else 0.0
+        by_clusters = 0.0 if self.cluster_df is None else quantile(self.cluster_df)
         critical = (self.welch * by_seeds + self.excess * by_clusters) / safe
         half = critical * np.sqrt(safe)
         half = np.where(variance == 0.0, 0.0, half)

@@ -45,7 +45,7 @@ class Moments:
 
     seeds: int
     clusters: int | None
-    cluster_df: float | None
+    cluster_df: float | Floats | None
     mean: Floats
     seed_variance: Floats
     residual_variance: Floats
@@ -134,6 +134,8 @@ def _cluster_totals(y: Floats, index: NDArray[np.intp]) -> tuple[Floats, Floats]
     sizes = np.bincount(index)
     if (sizes == 0).any():
         raise ValueError("clusters must be numbered from 0 without gaps")
+    if sizes.size == questions and (index == np.arange(questions)).all():
+        return y / questions, sizes / questions
     order = np.argsort(index, kind="stable")
     starts = np.concatenate(([0], np.cumsum(sizes)[:-1]))
     totals = np.add.reduceat(y[..., order], starts, axis=-1) / questions

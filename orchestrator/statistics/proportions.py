@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-
-from scipy import special
+from functools import lru_cache
 
 
 @dataclass(frozen=True)
@@ -18,6 +17,7 @@ class Proportion:
     high: float | None
 
 
+@lru_cache(maxsize=4096)
 def exact_proportion(events: int, trials: int, confidence: float = 0.95) -> Proportion:
     """Clopper and Pearson's interval (1934, Biometrika 26): conservative, never too narrow.
 
@@ -30,7 +30,7 @@ def exact_proportion(events: int, trials: int, confidence: float = 0.95) -> Prop
         raise ValueError(f"confidence must lie between 0 and 1, got {confidence}")
     if trials == 0:
         return Proportion(0, 0, None, None, None)
-    tail = (1.0 - confidence) / 2
-    low = float(special.betaincinv(events, trials - events + 1, tail)) if events else 0.0
-    high = float(special.betainccinv(events + 1, trials - events, tail)) if events < trials else 1.0
-    return Proportion(events, trials, events / trials, low, high)
+    from statsmodels.stats.proportion import proportion_confint
+
+    low, high = proportion_confint(events, trials, 1.0 - confidence, method="beta")
+    return Proportion(events, trials, events / trials, float(low), float(high))

@@ -46,9 +46,14 @@ def simultaneous_half_widths(
         return [float(one.half_width(confidence, size)) for one in differences]
     if method != "dunnett":
         raise ValueError(f"unknown method {method!r}; valid: bonferroni, dunnett")
-    loadings = _loadings(differences, comparator, size)
+    loadings = dunnett_loadings(differences, comparator, size)
+    return [dunnett_half_width(one, loadings, confidence) for one in differences]
+
+
+def dunnett_half_width(one: Estimate, loadings: Floats, confidence: float) -> float:
+    """Half-width of one unbatched difference in a family with these ``loadings``."""
     quantile = partial(_dunnett_quantiles, loadings=loadings, confidence=confidence)
-    return [float(one.half_width_at(quantile)) for one in differences]
+    return float(one.half_width_at(quantile))
 
 
 def dunnett_critical(df: float, loadings: Floats, confidence: float) -> float:
@@ -82,7 +87,7 @@ def _dunnett_quantiles(df: Any, loadings: Floats, confidence: float) -> Floats:
     return np.asarray(flat).reshape(np.shape(df))
 
 
-def _loadings(differences: Sequence[Estimate], comparator: Moments, size: int) -> Floats:
+def dunnett_loadings(differences: Sequence[Estimate], comparator: Moments, size: int) -> Floats:
     """How far each comparison hangs on the comparator's seeds; one not seen yet: not at all."""
     shared = float(comparator.seed_variance) / comparator.seeds
     ratios = [shared / float(d.variance) if float(d.variance) > 0 else 0.0 for d in differences]

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from orchestrator.verdict import labels
-from orchestrator.verdict.numbers import decimals, interval, shown, signed
+from orchestrator.verdict.numbers import MISSING, decimals, interval, shown, signed
 from orchestrator.verdict.result import ArmVerdict, GateResult
 from orchestrator.verdict.rule import Rule
 
@@ -57,16 +57,22 @@ def gate_sentence(gate: GateResult, unit: str, places: int) -> str:
     if isinstance(gate.target, tuple):
         asked = f"the whole {level} of '{gate.control}' within {gate.target[0]:g} to "
         asked += f"{gate.target[1]:g} {unit}"
-        got = f"{shown(gate.value, places)} {interval(gate.ci_low, gate.ci_high, places)}"
+        got = _measured(gate, places)
     else:
         asked = (
             f"'{gate.control}' to keep at least {gate.target:g} of what '{gate.reference}' has "
             f"above the floor (lower end of the {level})"
         )
-        got = f"{shown(gate.value, 2)} {interval(gate.ci_low, gate.ci_high, 2)}"
-    got = shown(None, 0) if gate.value is None else got
+        got = _measured(gate, 2)
     reason = f" ({gate.why})" if gate.why else ""
     return f"asked {asked}; got {got}{reason}"
+
+
+def _measured(gate: GateResult, places: int) -> str:
+    ends = interval(gate.ci_low, gate.ci_high, places)
+    if gate.value is None:
+        return MISSING
+    return f"{shown(gate.value, places)} {'without an interval' if ends == MISSING else ends}"
 
 
 def verdict_sentences(rule: Rule, compared: Sequence[ArmVerdict], outcome: str, seeds: int) -> str:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from orchestrator.verdict.evidence import ArmScores
+from orchestrator.verdict.family import Family
 from orchestrator.verdict.measure import finite, measure, own_interval, same_scores
 from orchestrator.verdict.rule import Rule
 
@@ -81,20 +82,24 @@ def arm_numbers(rule: Rule, arm: ArmScores, comparator: ArmScores | None, family
 
 
 def dunnett_numbers(
-    rule: Rule, arms: Sequence[ArmScores], comparator: ArmScores, family: int
+    rule: Rule, arms: Sequence[ArmScores], comparator: ArmScores, family: Family
 ) -> list[Numbers] | None:
-    """The same for a whole family by Dunnett; None where the arms have no common questions."""
+    """The same for all arms by Dunnett; None where the arms have no common questions.
+
+    Of the error that the rule allows, stated comparisons take their share by Bonferroni.
+    """
     joint = measure([*arms, comparator])
     if joint is None:
         return None
     from orchestrator.statistics import simultaneous_half_widths
 
+    confidence = family.arms_confidence(rule.confidence)
     halves = simultaneous_half_widths(
-        joint.arms[:-1], joint.arms[-1], rule.confidence, "dunnett", max(family, len(arms))
+        joint.arms[:-1], joint.arms[-1], confidence, "dunnett", max(family.arms, len(arms))
     )
     out = []
     for arm, moments, width in zip(arms, joint.arms[:-1], halves, strict=True):
-        one = arm_numbers(rule, arm, comparator, family)
+        one = arm_numbers(rule, arm, comparator, family.size)
         delta, half = finite(moments.mean - joint.arms[-1].mean), finite(width)
         if one.identical or delta is None or half is None:
             out.append(one)
@@ -113,7 +118,7 @@ def dunnett_numbers(
 
 
 def _effective(arm: Moments) -> float | None:
-    return None if arm.cluster_df is None else arm.cluster_df + 1.0
+    return None if arm.cluster_df is None else float(arm.cluster_df) + 1.0
 
 
 def _untestable(

@@ -19,15 +19,15 @@ Broken = Callable[[ArmScores, Numbers | None], tuple[str, str] | None]
 def compare_stated(
     rule: Rule,
     arms: Mapping[str, ArmScores],
+    family: int,
     state: VerdictState,
     broken: Broken,
     seeds: Callable[[Sequence[ArmScores]], int],
 ) -> tuple[ComparisonVerdict, ...]:
-    """Each stated comparison judged; ends are Bonferroni's over all that are stated.
+    """Each stated comparison judged; ends are Bonferroni's over the `family` of the whole verdict.
 
     `seeds` gives the fewest planned of some arms.
     """
-    family = len(rule.comparisons)
     return tuple(
         _compare(rule, one, arms[one.arm], arms[one.against], state, family, broken, seeds)
         for one in rule.comparisons

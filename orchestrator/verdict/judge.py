@@ -22,6 +22,7 @@ from orchestrator.verdict.compare import (
 )
 from orchestrator.verdict.comparisons import compare_stated
 from orchestrator.verdict.evidence import ArmScores
+from orchestrator.verdict.family import family_of
 from orchestrator.verdict.gate import judge_gate
 from orchestrator.verdict.measure import finite
 from orchestrator.verdict.numbers import decimals
@@ -88,6 +89,7 @@ class _Judge:
         self.comparator = self.arms[rule.comparator]
         self.compared = [one for one in arms if one.role == "arm" and one.arm != rule.comparator]
         self.names = {one.arm for one in self.compared}
+        self.family = family_of(rule, self.names)
         self.places = decimals([(band.at_least, band.name) for band in rule.bands])
 
     def verdict(
@@ -139,7 +141,7 @@ class _Judge:
             comparator=rule.comparator,
             confidence=rule.confidence,
             simultaneous=rule.simultaneous,
-            family=len(self.compared),
+            family=self.family.size if self.compared or rule.comparisons else 0,
             bands=tuple((band.at_least, band.name) for band in rule.bands),
             state=state,
             outcome=outcome,
@@ -151,7 +153,9 @@ class _Judge:
             mixed=mixed,
             notes=tuple(notes),
             next_steps=select_next_steps(rule, outcome, compared, next_steps),
-            comparisons=compare_stated(rule, self.arms, state, self._broken, self._seeds),
+            comparisons=compare_stated(
+                rule, self.arms, self.family.size, state, self._broken, self._seeds
+            ),
         )
 
     def _state(self, all_ended: bool, gate: GateResult | None) -> VerdictState:
@@ -171,14 +175,14 @@ class _Judge:
         return min(counts, default=self.rule.full_seeds)
 
     def _numbers(self) -> dict[str, Numbers]:
-        rule, family = self.rule, len(self.compared)
+        rule, family = self.rule, self.family.size
         out = {}
         for name, arm in self.arms.items():
             against = None if arm is self.comparator else self.comparator
             out[name] = arm_numbers(rule, arm, against, family if arm.arm in self.names else 1)
         testable = [one for one in self.compared if out[one.arm].delta_low is not None]
         if rule.simultaneous == "dunnett" and testable:
-            joint = dunnett_numbers(rule, testable, self.comparator, family)
+            joint = dunnett_numbers(rule, testable, self.comparator, self.family)
             if joint is not None:
                 out |= {arm.arm: one for arm, one in zip(testable, joint, strict=True)}
         return out
@@ -289,6 +293,8 @@ class _Judge:
         mixed: Sequence[str],
     ) -> str:
         rule = self.rule
+        if ended == total > 0 and not any(arm.done() for arm in self.arms.values()):
+            return f"Nothing was measured: none of {counted(total, 'trial')} has a finite score."
         if state == "no verdict yet":
             if ended < total or gate is None:
                 return f"No verdict yet: {ended} of {total} trials have ended."

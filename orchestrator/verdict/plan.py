@@ -82,9 +82,9 @@ def _text(
 
 
 def _shortfall(rule: Rule, target: float, needed: list[tuple[int, int]], questions: int) -> str:
-    want = f" An interval of +-{target:g} {rule.unit}, half the first band,"
+    want = f" To within {target:g} {rule.unit} (half the first band)"
     if not needed:
-        return f"{want} is out of reach within {MOST_SEEDS} seeds: the seeds alone vary too much."
+        return f"{want}: out of reach within {MOST_SEEDS} seeds, as the seeds alone vary too much."
     within = next(((s, q) for s, q in needed if q <= questions), None)
     seeds, wanted = within or needed[-1]
-    return f"{want} takes {seeds} seeds x {wanted} questions."
+    return f"{want} it takes {seeds} seeds x {wanted} questions."

@@ -77,7 +77,7 @@ class ComparisonVerdict:
 
     Attributes:
         kind, margin: as the rule states them.
-        delta, ci_low, ci_high: arm minus `against`; ends simultaneous over the stated comparisons.
+        delta, ci_low, ci_high: arm minus `against`; ends simultaneous over the family.
         label: what the interval supports; `why` where the numbers do not say it.
         sentence: the same for a reader.
     """
@@ -136,6 +136,11 @@ class Verdict:
     def find(self, arm: str) -> ArmVerdict | None:
         """The numbers of an arm or control by name."""
         return next((one for one in (*self.arms, *self.controls) if one.arm == arm), None)
+
+    def _repr_html_(self) -> str:
+        from orchestrator.notebook import verdict_html
+
+        return verdict_html(self)
 
     def to_json(self) -> dict[str, Any]:
         """Plain data for `report --json`; a number that is not finite becomes None."""

@@ -20,6 +20,7 @@ class Band(_Part):
     at_least: float = Field(gt=0.0, allow_inf_nan=False)
     """In the units of the metric, in the good direction."""
     name: str = Field(min_length=1)
+    """The label of a difference that is shown to be at least so large."""
 
 
 class RatioGate(_Part):
@@ -31,12 +32,15 @@ class RatioGate(_Part):
 
     kind: Literal["floor_corrected_ratio"]
     control: str
+    """The arm that must work, such as the baseline."""
     reference: str
     """The upper bound, such as the text prompt."""
     floor: tuple[str, ...] = Field(min_length=1)
     """Arms that know nothing of the input: a constant answer, a mismatched prompt."""
     target: float = Field(default=0.25, allow_inf_nan=False)
+    """The part of the reference that must be kept, as a fraction."""
     confidence: Confidence = 0.90
+    """Of the interval, both ends together."""
 
 
 class RangeGate(_Part):
@@ -44,8 +48,11 @@ class RangeGate(_Part):
 
     kind: Literal["interval_inside"]
     control: str
+    """The arm whose mean is looked at."""
     target: tuple[float, float]
+    """Both ends of the range, in the units of the metric."""
     confidence: Confidence = 0.90
+    """Of the interval, both ends together."""
     reference: str | None = None
     """Drawn as a line; takes no part in the gate."""
     floor: tuple[str, ...] = ()
@@ -66,7 +73,9 @@ class Selection(_Part):
     """The best configuration is chosen on one split and reported on another."""
 
     split: str = "dev"
+    """The split whose scores choose."""
     report: str = "test"
+    """The split whose scores are reported."""
 
     @model_validator(mode="after")
     def _splits_differ(self) -> Selection:
@@ -86,9 +95,13 @@ class Comparison(_Part):
     """
 
     arm: str
+    """The arm that is asked about."""
     against: str
+    """The arm that it is compared with."""
     kind: Literal["superiority", "non_inferiority"] = "superiority"
+    """Which of the two is asked."""
     margin: float | None = Field(default=None, gt=0.0, allow_inf_nan=False)
+    """By how much better, or how much worse without counting, in the units of the metric."""
 
     @model_validator(mode="after")
     def _can_be_decided(self) -> Comparison:
@@ -106,25 +119,34 @@ class Rule(_Part):
     """How a study's scores become labels. Changing it makes a new instance of the study."""
 
     metric: str
+    """What is compared: a metric that the workload scores by unit, such as `f1`."""
     unit: str = "points"
+    """The word after a difference, such as points; it decides nothing."""
     direction: Literal["higher", "lower"] = "higher"
+    """Whether more of the metric is better, or less."""
     comparator: str
     """The arm that every other is compared with."""
     bands: tuple[Band, ...] = Field(min_length=1)
     """From small to large."""
     confidence: Confidence = 0.95
+    """Of all differences together."""
     simultaneous: Literal["bonferroni", "dunnett"] = "bonferroni"
+    """How the ends are widened so that they hold all at once. `dunnett` is narrower, and takes
+    into account that every arm has the same comparator."""
     screen_seeds: int = Field(default=3, ge=2)
+    """With fewer seeds than this nothing is judged; with fewer than `full_seeds` it is a screen."""
     full_seeds: int = Field(default=5, ge=2)
     """With fewer seeds than this a study is a screen: its strongest label is "candidate"."""
     gate: Gate | None = None
+    """What must hold before arms are compared; none: nothing has to."""
     real_gate: Gate | None = None
     """In place of `gate` where the workload says that the setting is the one being replicated."""
     equivalence_margin: float | None = Field(default=None, gt=0.0, allow_inf_nan=False)
     """In the units of the metric: "no effect" is claimed only inside plus or minus this."""
     selection: Selection | None = None
+    """How the best arm is chosen; none: no best is named."""
     comparisons: tuple[Comparison, ...] = ()
-    """Beside those with the comparator; their intervals are simultaneous over them."""
+    """Beside those with the comparator; all intervals are simultaneous over both together."""
 
     @field_validator("comparisons")
     @classmethod

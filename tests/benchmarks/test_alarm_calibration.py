@@ -12,14 +12,15 @@ import numpy as np
 import pytest
 from scipy import special
 
-from orchestrator.alarms.bounded import area_under_roc, bounded_mean
 from orchestrator.alarms.racing import Races, label_of
-from orchestrator.alarms.result import Interval
 from orchestrator.alarms.thresholds import upper_bound
-from orchestrator.alarms.timing import median_of
+from orchestrator.calibration.alarm_laws import Fault, Law
+from orchestrator.intervals import Interval
 from orchestrator.statistics import exact_proportion
+from orchestrator.statistics.bounded import area_under_roc, bounded_mean
 from orchestrator.statistics.quantiles import t_upper
-from tests.orchestrator.alarms.simulated import RATE, RUNS, Fault, Floats, Law, Watch
+from orchestrator.statistics.times import median_of
+from tests.orchestrator.alarms.simulated import RATE, RUNS, Floats, Watch, level_of, races
 
 NAMES = ("structure", "loss")
 STUDIES = 400
@@ -83,13 +84,13 @@ def test_false_alarms_of_unseen_healthy_runs(name: str) -> None:
 def test_labels_where_neither_is_first(name: str) -> None:
     """Both signals drift at equal speed towards the thresholds of exactly the rate."""
     laws = LAWS[name]
-    levels = [law.level() for law in laws]
+    levels = [level_of(law) for law in laws]
     figures = {}
     for fault_name, fault in FAULTS.items():
         rng, wrong, naive = np.random.default_rng(2), 0, 0
         for _ in range(STUDIES):
             one, other = (Watch.of(law, at, rng) for law, at in zip(laws, levels, strict=True))
-            found = [fault.races((one, other), rng) for _ in range(3)]
+            found = [races(fault, (one, other), rng) for _ in range(3)]
             sure = 1 - 0.05 / 3
             wrong += any(label_of(r, NAMES, sure).endswith("first") for r in found)
             plain = [Races(r.found, r.found, r.found) for r in found]
@@ -106,13 +107,13 @@ def test_labels_where_neither_is_first(name: str) -> None:
 def test_labels_where_one_is_first(name: str) -> None:
     """The share of arms that are called, by how much faster the one drifts: middling faults."""
     laws = LAWS[name]
-    levels = [law.level() for law in laws]
+    levels = [level_of(law) for law in laws]
     figures = {}
     for times in (1.5, 2.0, 3.0, 5.0):
         rng, called = np.random.default_rng(3), 0
         for _ in range(STUDIES // 2):
             one, other = (Watch.of(law, at, rng) for law, at in zip(laws, levels, strict=True))
-            found = Fault(slopes=(times, 1.0)).races((one, other), rng)
+            found = races(Fault(slopes=(times, 1.0)), (one, other), rng)
             called += label_of(found, NAMES, 0.95) == "structure first"
         figures[f"{times:g} times as fast"] = called / (STUDIES // 2)
     tell(f"power, {name}", figures)

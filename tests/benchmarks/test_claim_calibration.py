@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from orchestrator.claims.estimating import share
 from orchestrator.statistics import exact_proportion
+from orchestrator.statistics.over_runs import share
 
 Floats = NDArray[np.float64]
 Law = Callable[[np.random.Generator, tuple[int, int]], Floats]

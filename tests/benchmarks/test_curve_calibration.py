@@ -12,12 +12,12 @@ from numpy.typing import NDArray
 from pydantic import TypeAdapter
 
 from orchestrator.curves.curve import HIGHER, LESS_SHARP, LOWER, MIXED, SHARPER
-from orchestrator.curves.ends import band
 from orchestrator.curves.estimating import Asks
 from orchestrator.curves.gathering import AtValue, Gathered
 from orchestrator.curves.questions import answers_of
-from orchestrator.curves.widths import Rise, width_ends
 from orchestrator.statistics import exact_proportion
+from orchestrator.statistics.ends import band
+from orchestrator.statistics.widths import Rise, width, width_ends
 from orchestrator.study_file import Question
 from tests.orchestrator.curves.simulated import GRID, Floats, Shape, grouped, inside
 
@@ -111,7 +111,8 @@ def test_differences_of_widths(one: str, other: str, clusters: int, unequal: boo
 def test_widths_of_curves_that_differ_by_random_draw(draws: int, scatter: float) -> None:
     """Each draw has a steepness of its own (`scatter`: of its logarithm) for all examples alike."""
     groups = np.arange(64)
-    truth = _by_draw(2000, scatter, np.random.default_rng(5)).widths(0.1, 0.9)
+    many = _by_draw(2000, scatter, np.random.default_rng(5))
+    truth = width(many.values, many.means(), 0.1, 0.9)
     rng, covered, alone = np.random.default_rng(6), 0, 0
     for _ in range(STUDIES):
         rise = _by_draw(draws, scatter, rng)

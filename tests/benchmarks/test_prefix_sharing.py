@@ -20,7 +20,7 @@ import pytest
 import torch
 from torch import nn
 
-from tests.benchmarks.measuring import RECORD, RESULTS, tell
+from tests.benchmarks.measuring import RECORD, tell
 from workloads.switching import (
     Coalition,
     CoalitionScores,
@@ -37,6 +37,7 @@ WIDTH, BATCH = 288, 128
 """Where the ratio is held against a limit: a slot costs a few times what scoring does."""
 NARROW, FEW = 128, 64
 """Where cost is plotted up to n = 16."""
+PICTURES = Path(__file__).parents[2] / "docs" / "pictures"
 NAIVE_UP_TO = 12
 Scores = list[CoalitionScores]
 Batches = list[tuple[torch.Tensor, torch.Tensor]]
@@ -211,7 +212,7 @@ def test_cost_by_number_of_slots() -> None:
             )
     tell("prefix-sharing-cost", {"examples": FEW, "width": NARROW, "by_slots": rows})
     if os.environ.get(RECORD) == "1":
-        draw(rows, RESULTS / "prefix-sharing-cost.png")
+        draw(rows, PICTURES / "prefix-sharing-cost.png")
     assert [row["shared_passes"] for row in rows] == [2 ** (n + 1) - 1 for n in range(4, 17, 2)]
 
 

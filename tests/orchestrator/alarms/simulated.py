@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +11,7 @@ from numpy.typing import NDArray
 from orchestrator.alarms.alarming import alarm_steps
 from orchestrator.alarms.racing import Races, race
 from orchestrator.alarms.rule import AlarmRule, Signal
-from orchestrator.alarms.series import ArmRuns, Run, Series, Stack
+from orchestrator.alarms.series import ArmRuns, Run, Series
 from orchestrator.alarms.thresholds import (
     Healthy,
     conformal_threshold,
@@ -20,6 +19,7 @@ from orchestrator.alarms.thresholds import (
     largest,
     threshold_limits,
 )
+from orchestrator.calibration.alarm_laws import Fault, Law, stacked
 
 Floats = NDArray[np.float64]
 
@@ -59,35 +59,10 @@ def arm(name: str, seeds: Sequence[int], onset: int | None = None, **shifts: int
     return ArmRuns(name, tuple(runs), planned=len(runs))
 
 
-def stacked(values: Floats) -> Stack:
-    """Values [runs, steps], all measured."""
-    return Stack(STEPS.astype(np.int64), values, np.ones(values.shape, dtype=bool))
-
-
-@dataclass(frozen=True)
-class Law:
-    """How healthy runs vary: autoregressive, with normal steps or ones with heavy tails (Student's
-    t with 3 degrees of freedom). `share` of a step's noise lasts to the next."""
-
-    heavy: bool = False
-    share: float = 0.8
-
-    def draw(self, runs: int, rng: np.random.Generator) -> Floats:
-        """[runs, steps] of standard size."""
-        shape = (runs, len(STEPS))
-        steps = rng.standard_t(3, shape) / math.sqrt(3) if self.heavy else rng.normal(size=shape)
-        found = np.empty(shape)
-        found[:, 0] = steps[:, 0]
-        for at in range(1, len(STEPS)):
-            found[:, at] = (
-                self.share * found[:, at - 1] + math.sqrt(1 - self.share**2) * steps[:, at]
-            )
-        return found
-
-    def level(self, runs: int = 20_000) -> float:
-        """The deviation that a healthy run exceeds with a chance of `RATE`."""
-        maxima = healthy(stacked(self.draw(runs, np.random.default_rng(5))), "either").largest
-        return float(np.quantile(maxima, 1 - RATE))
+def level_of(law: Law, runs: int = 20_000) -> float:
+    """The deviation that a healthy run exceeds with a chance of `RATE`."""
+    drawn = law.draw(runs, len(STEPS), np.random.default_rng(5))
+    return float(np.quantile(healthy(stacked(drawn), "either").largest, 1 - RATE))
 
 
 @dataclass(frozen=True)
@@ -103,47 +78,33 @@ class Watch:
 
     @classmethod
     def of(cls, law: Law, level: float, rng: np.random.Generator) -> Watch:
-        known = healthy(stacked(law.draw(CALIBRATION, rng)), "either")
-        unseen = largest(known.deviations(stacked(law.draw(UNSEEN, rng))))
+        known = healthy(stacked(law.draw(CALIBRATION, len(STEPS), rng)), "either")
+        unseen = largest(known.deviations(stacked(law.draw(UNSEEN, len(STEPS), rng))))
         limit = conformal_threshold(known.largest, RATE)
         assert limit is not None
         limits = threshold_limits(np.concatenate([known.largest, unseen]), RATE, 0.025)
         return cls(law, level, known, unseen, limit, limits)
 
 
-@dataclass(frozen=True)
-class Fault:
-    """A drift of so much of the level per step, from step 8 on; `scatter`: of its logarithm over
-    runs. `noise`: of the healthy law, what is left."""
+def races(fault: Fault, watches: tuple[Watch, Watch], rng: np.random.Generator) -> Races:
+    """Who is first in 20 runs: with equal slopes neither is, at the thresholds of exactly the
+    rate."""
+    found = []
+    for which, watch in enumerate(watches):
+        drift = watch.level * fault.drift(RUNS, len(STEPS), which, rng)
+        values = fault.noise * watch.law.draw(RUNS, len(STEPS), rng) + drift
+        found.append(watch.known.deviations(stacked(values)))
 
-    slope: float = 0.2
-    scatter: float = 0.3
-    noise: float = 0.2
-    slopes: tuple[float, float] = field(default=(1.0, 1.0))
-    """Times so much, for each of the signals."""
-
-    def deviations(self, watch: Watch, times: float, rng: np.random.Generator) -> Floats:
-        slope = self.slope * times * np.exp(self.scatter * rng.normal(size=(RUNS, 1)))
-        drift = np.maximum(0, STEPS - 8) * slope * watch.level
-        return watch.known.deviations(stacked(self.noise * watch.law.draw(RUNS, rng) + drift))
-
-    def races(self, watches: tuple[Watch, Watch], rng: np.random.Generator) -> Races:
-        """Who is first in 20 runs: with equal slopes neither is, at the thresholds of exactly the
-        rate."""
-        found = [
-            self.deviations(w, times, rng) for w, times in zip(watches, self.slopes, strict=True)
-        ]
-
-        def at(limits: tuple[float, float]) -> tuple[Floats, Floats]:
-            one, other = (
-                alarm_steps(d, STEPS.astype(np.int64), limit)
-                for d, limit in zip(found, limits, strict=True)
-            )
-            return one, other
-
-        one, other = watches
-        return Races(
-            race(*at((one.limit, other.limit))),
-            race(*at((one.limits[0], other.limits[1]))),
-            race(*at((one.limits[1], other.limits[0]))),
+    def at(limits: tuple[float, float]) -> tuple[Floats, Floats]:
+        one, other = (
+            alarm_steps(d, STEPS.astype(np.int64), limit)
+            for d, limit in zip(found, limits, strict=True)
         )
+        return one, other
+
+    one, other = watches
+    return Races(
+        race(*at((one.limit, other.limit))),
+        race(*at((one.limits[0], other.limits[1]))),
+        race(*at((one.limits[1], other.limits[0]))),
+    )

@@ -16,8 +16,9 @@ from orchestrator.alarms.racing import (
     race,
     rate_of,
 )
+from orchestrator.calibration.alarm_laws import Fault, Law
 from orchestrator.statistics import exact_proportion
-from tests.orchestrator.alarms.simulated import Fault, Law, Watch
+from tests.orchestrator.alarms.simulated import Watch, level_of, races
 
 INF = math.inf
 NAMES = ("structure", "loss")
@@ -92,13 +93,13 @@ def test_a_label_is_seldom_given_where_neither_is_first(
     thresholds alone far more than 5 % of studies would call one of them first."""
     rng, wrong, studies = np.random.default_rng(11), 0, 40
     laws = [Law(heavy) for heavy in pair]
-    levels = [law.level(6000) for law in laws]
+    levels = [level_of(law, 6000) for law in laws]
     naive = 0
     for _ in range(studies):
         one, other = (Watch.of(law, at, rng) for law, at in zip(laws, levels, strict=True))
-        races = fault.races((one, other), rng)
-        wrong += label_of(races, NAMES, 0.95).endswith("first")
-        naive += label_of(same(races.found), NAMES, 0.95).endswith("first")
+        drawn = races(fault, (one, other), rng)
+        wrong += label_of(drawn, NAMES, 0.95).endswith("first")
+        naive += label_of(same(drawn.found), NAMES, 0.95).endswith("first")
     assert (exact_proportion(wrong, studies, 0.95).low or 0) <= 0.05
     assert wrong <= naive
 
@@ -106,9 +107,9 @@ def test_a_label_is_seldom_given_where_neither_is_first(
 def test_a_signal_that_is_far_ahead_is_called_first() -> None:
     rng, called = np.random.default_rng(12), 0
     law = Law()
-    level = law.level(6000)
+    level = level_of(law, 6000)
     for _ in range(30):
         pair = (Watch.of(law, level, rng), Watch.of(law, level, rng))
-        found = Fault(slopes=(3.0, 1.0)).races(pair, rng)
+        found = races(Fault(slopes=(3.0, 1.0)), pair, rng)
         called += label_of(found, NAMES, 0.95) == "structure first"
     assert called >= 27

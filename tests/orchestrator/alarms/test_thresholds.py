@@ -22,8 +22,9 @@ from orchestrator.alarms.thresholds import (
     upper_bound,
     why_not,
 )
+from orchestrator.calibration.alarm_laws import Law, stacked
 from orchestrator.statistics import exact_proportion
-from tests.orchestrator.alarms.simulated import RATE, Floats, Law, Watch, stacked
+from tests.orchestrator.alarms.simulated import RATE, STEPS, Floats, Watch
 
 NAN = math.nan
 
@@ -147,7 +148,7 @@ def test_new_healthy_runs_alarm_as_seldom_as_asked(law: Law) -> None:
 
 def test_a_threshold_by_step_would_alarm_in_many_healthy_runs() -> None:
     """Why thresholds are of the largest deviation per run: 5 % by step is far more by run."""
-    values = Law(share=0.8).draw(2000, np.random.default_rng(3))
+    values = Law(share=0.8).draw(2000, len(STEPS), np.random.default_rng(3))
     by_step = (np.abs(values) > np.quantile(np.abs(values), 0.95, axis=0)).any(axis=1)
     assert by_step.mean() > 0.3
 
@@ -158,5 +159,5 @@ def _some(values: Floats) -> Stack:
 
 
 def test_all_measured_runs_stack_as_they_are() -> None:
-    values = Law().draw(3, np.random.default_rng(4))
+    values = Law().draw(3, len(STEPS), np.random.default_rng(4))
     assert np.array_equal(stacked(values).values, _some(values).values)

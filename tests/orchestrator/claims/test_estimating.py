@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from orchestrator.claims.estimating import estimate, fewest_for_median, median, share
+from orchestrator.claims.estimating import estimate
 from orchestrator.statistics import exact_proportion
+from orchestrator.statistics.over_runs import fewest_for_median, median, share
 
 Draw = Callable[[np.random.Generator, int], "np.ndarray[tuple[int, int], np.dtype[np.float64]]"]
 

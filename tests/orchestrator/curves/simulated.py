@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import special
 
-from orchestrator.curves.crossing import crossing
-from orchestrator.curves.isotonic import isotonic
-from orchestrator.curves.widths import Rise, width
+from orchestrator.statistics.crossing import crossing
+from orchestrator.statistics.isotonic import isotonic
+from orchestrator.statistics.widths import Rise, width
 
 Floats = NDArray[np.float64]
 GRID = np.array(

@@ -15,8 +15,8 @@ from orchestrator.curves import CurveAnswer
 from orchestrator.curves.estimating import Asks, curve_of
 from orchestrator.curves.gathering import AtValue, Gathered
 from orchestrator.curves.questions import answers_of
-from orchestrator.curves.widths import width_ends
 from orchestrator.curves.words import crossing_text, width_text
+from orchestrator.statistics.widths import width_ends
 from orchestrator.study_file import Question
 from tests.orchestrator.curves.simulated import GRID, Shape, grouped
 

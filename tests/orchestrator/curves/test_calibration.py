@@ -5,9 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from orchestrator.curves.ends import band, mean_ends
-from orchestrator.curves.widths import width_ends
+from orchestrator.calibration.curve_laws import Shape as Law
+from orchestrator.calibration.curve_laws import Track, draw_places, draw_track
 from orchestrator.statistics import exact_proportion
+from orchestrator.statistics.ends import band, mean_ends
+from orchestrator.statistics.widths import Rise, width_ends
 from tests.orchestrator.curves.simulated import GRID, Shape, grouped, inside
 
 STUDIES = 120
@@ -51,6 +53,23 @@ def test_intervals_of_a_difference_of_widths_cover(one: Shape, other: Shape) -> 
     for _ in range(STUDIES):
         rises = [one.rise(groups, rng), other.rise(groups, rng)]
         found = width_ends(rises, groups, 0.1, 0.9, 0.95, draws=400)
+        covered += inside(found.low, truth, found.high)
+    assert_covers(covered, STUDIES)
+
+
+@pytest.mark.parametrize(("rise", "scatter"), [(0.2, 1.0), (0.4, 0.3)])
+def test_the_width_of_a_curve_covers_where_draws_rise_elsewhere(
+    rise: float, scatter: float
+) -> None:
+    """Few draws show how far they lie apart too small; 100 examples each, as simulated studies."""
+    values, groups = tuple(np.linspace(0.0, 1.0, 17).tolist()), np.arange(100)
+    law = Law(rise=rise, scatter=scatter, center=0.5)
+    track = Track("one/path", values, values, False, 5, (True,) * 17)
+    rng, truth, covered = np.random.default_rng(4), track.width(law, 0.1, 0.9), 0
+    for _ in range(STUDIES):
+        drawn = draw_track(track, law, groups, draw_places(law, groups, 1, rng), rng)
+        one = Rise(np.array(values), drawn.scores[0].astype(np.float64), drawn.draws[:, 0])
+        found = width_ends([one], groups, 0.1, 0.9, 0.95, draws=300)
         covered += inside(found.low, truth, found.high)
     assert_covers(covered, STUDIES)
 

@@ -123,7 +123,7 @@ def test_the_report_holds_curves_answers_and_pictures(study: Study) -> None:
     assert places == sorted(places)
     page = (report.folder / "report.html").read_text()
     assert '<div class="answer"><p class="text">steep/zeros is sharper than' in page
-    assert page.index("data:image/png") < page.index("Other answers") < page.index("<table")
+    assert page.index("data:image/png") < page.index("Other answers</h2>") < page.index("<table")
     assert "64 examples from 32 texts or the like" in text
     for jargon in ("clusters", "simultaneous", "grid there"):
         assert jargon not in text

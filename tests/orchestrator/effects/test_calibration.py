@@ -13,10 +13,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from orchestrator.effects.estimating import Intervals, Reduced, intervals, reduce_scores
 from orchestrator.effects.planned import planned_figures
 from orchestrator.effects.tabling import Asked
 from orchestrator.statistics import exact_proportion
+from orchestrator.statistics.weighted import Intervals, Reduced, intervals, reduce_scores
 from orchestrator.study_file import Removal
 from telemetry.counterfactual import Coalition, exact_figures, full
 
@@ -117,6 +117,21 @@ def test_removal_costs_cover_also_where_few_answers_change(
 
     assert given > 100
     assert_covers(covered, false_claims, studies, given)
+
+
+@pytest.mark.parametrize("examples", [50, 400])
+def test_a_single_cost_of_one_model_misses_no_more_than_nominally(examples: int) -> None:
+    """No draw: every number of turned answers, weighed by its binomial probability."""
+    from scipy.stats import binom
+
+    turned = np.arange(examples + 1)
+    figures = 100 * (np.arange(examples) < turned[:, None]).astype(np.float64)
+    reduced = Reduced(np.zeros(1), figures, np.zeros(0, dtype=bool))
+    found = intervals([reduced], np.arange(examples), [1] * len(turned), 0.95, one_model=True)
+    rates = np.linspace(0.005, 0.995, 199)
+    missed = (found.low > 100 * rates[:, None]) | (found.high < 100 * rates[:, None])
+    errs = (binom.pmf(turned, examples, rates[:, None]) * (missed & ~found.still)).sum(axis=1)
+    assert errs.max() < 0.0515  # the .001 are the steps of counts
 
 
 @pytest.mark.parametrize("subjects", [1, 5])

@@ -1,18 +1,23 @@
 """How often the interval holds the truth, and equivalence at the margin is claimed wrongly: the
-fast part. tests/benchmarks/test_endpoint_calibration.py has the grid."""
+fast part. `orrery calibrate` has the grid, with a study's own numbers."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
-from orchestrator.endpoints.estimating import interval
+from orchestrator.calibration.laws import Law
 from orchestrator.endpoints.judging import label_of
 from orchestrator.endpoints.result import NO_EFFECT
 from orchestrator.statistics import exact_proportion
-from tests.orchestrator.endpoints.laws import Law
+from orchestrator.statistics.paired import interval
 
 STUDIES = 600
+TRUTH = 1.0
+Clusters = NDArray[np.intp]
+SINGLE: Clusters = np.arange(64)
+GROUPED: Clusters = np.repeat(np.arange(8), 8)
 
 
 def upper(count: int) -> float:
@@ -29,46 +34,46 @@ def lower(count: int) -> float:
 
 @pytest.mark.parametrize("seeds", [3, 5])
 @pytest.mark.parametrize(
-    "law",
+    ("law", "clusters"),
     [
-        {"kind": "normal", "clusters": 64},
-        {"kind": "normal", "clusters": 8, "size": 8, "alike": 0.5, "seed_sd": 1},
-        {"kind": "normal", "clusters": 64, "seed_sd": 3},
-        {"kind": "gamma", "clusters": 8, "size": 8, "alike": 0.5, "seed_sd": 3, "text_sd": 1.0},
-        {"kind": "lognormal", "clusters": 8, "size": 8, "alike": 0.5, "text_sd": 1.0},
-        {"kind": "lognormal", "clusters": 64, "seed_sd": 1.0, "in_errors": False},
+        (Law("normal"), SINGLE),
+        (Law("normal", 1.0, alike=0.5), GROUPED),
+        (Law("normal", 3.0), SINGLE),
+        (Law("gamma", 3.0, text_sd=1.0, alike=0.5), GROUPED),
+        (Law("lognormal", text_sd=1.0, alike=0.5), GROUPED),
+        (Law("lognormal", 1.0, in_errors=False), SINGLE),
     ],
     ids=str,
 )
 def test_the_interval_covers_and_at_the_margin_no_effect_is_seldom_claimed(
-    law: dict[str, object], seeds: int
+    law: Law, clusters: Clusters, seeds: int
 ) -> None:
-    made = Law(seeds=seeds, **law)  # type: ignore[arg-type]
-    found = interval(made.draw(STUDIES, np.random.default_rng(6)), made.index(), 0.95)
-    covered = int(((found.low <= made.truth) & (found.high >= made.truth)).sum())
+    draws = law.draw(STUDIES, seeds, clusters, np.random.default_rng(6))
+    found = interval(draws, clusters, 0.95)
+    covered = int(((found.low <= TRUTH) & (found.high >= TRUTH)).sum())
     assert upper(covered) >= 0.93
     claimed = sum(
-        label_of(low, high, made.truth) == NO_EFFECT
+        label_of(low, high, TRUTH) == NO_EFFECT
         for low, high in zip(found.low, found.high, strict=True)
     )
     assert lower(claimed) <= 0.05
 
 
 def test_students_interval_alone_would_not_do() -> None:
-    made = Law("lognormal", 5, 8, 8, seed_sd=3, text_sd=1.0, alike=0.5)
-    draws = made.draw(STUDIES, np.random.default_rng(6))
+    law = Law("lognormal", 3.0, text_sd=1.0, alike=0.5)
+    draws = law.draw(STUDIES, 5, GROUPED, np.random.default_rng(6))
     means = draws.mean(axis=-1)
     half = 2.776 * means.std(axis=-1, ddof=1) / 5**0.5
-    by_t = int((np.abs(means.mean(axis=-1) - made.truth) <= half).sum())
+    by_t = int((np.abs(means.mean(axis=-1) - TRUTH) <= half).sum())
     assert upper(by_t) < 0.93
 
 
 def test_a_family_of_comparisons_with_one_arm_seldom_holds_a_false_effect() -> None:
     rng, arms, wrong = np.random.default_rng(7), 8, np.zeros(STUDIES, dtype=bool)
-    law = Law("normal", 5, 64, seed_sd=1.0, centred=True)
-    base = law.draw(STUDIES, rng)
+    law = Law("normal", 1.0)
+    base = law.draw(STUDIES, 5, SINGLE, rng)
     for _ in range(arms):
-        differences = law.draw(STUDIES, rng) - base
-        found = interval(differences, law.index(), 0.95, family=arms)
+        differences = law.draw(STUDIES, 5, SINGLE, rng) - base
+        found = interval(differences, SINGLE, 0.95, family=arms)
         wrong |= (found.low > 0) | (found.high < 0)
     assert lower(int(wrong.sum())) <= 0.05

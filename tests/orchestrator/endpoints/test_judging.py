@@ -250,14 +250,14 @@ def three_arms(**parts: Any) -> dict[str, Side]:
     }
 
 
-def test_primary_and_secondary_endpoints_and_their_controls_are_families_of_their_own() -> None:
+def test_primary_endpoints_are_one_family_with_controls_and_secondary_ones_two() -> None:
     asked = {
         "kl": endpoint(),
         "entropy": endpoint(margin=0.001),
         "words": endpoint(primary=False),
     }
     found = judge_endpoints(asked, dict.fromkeys(asked, three_arms()))
-    assert [one.family for one in found.comparisons] == [4, 4, 2] * 2 + [2, 2, 1]
+    assert [one.family for one in found.comparisons] == [6] * 6 + [2, 2, 1]
     first, last = found.find("kl", "far"), found.find("words", "far")
     assert first is not None
     assert last is not None
@@ -290,10 +290,8 @@ def test_figures_have_digits_that_tell_something(value: float, text: str) -> Non
 
 
 def test_families_are_told_by_what_they_hold() -> None:
-    sizes = {(True, False): 22, (True, True): 10, (False, True): 2}
-    assert families_text(sizes) == (
-        "22 primary comparisons, 10 primary of controls, 2 secondary of controls"
-    )
+    sizes = {(True, False): 32, (False, False): 4, (False, True): 2}
+    assert families_text(sizes) == "32 primary comparisons, 4 secondary, 2 secondary of controls"
     assert families_text({(True, False): 1}) == "1 primary comparison"
 
 

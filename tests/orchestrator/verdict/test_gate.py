@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from orchestrator.verdict import ArmScores, Rule, judge
+from orchestrator.verdict import ArmScores, ReplicateScores, Rule, judge
 
 Make = Callable[..., Rule]
 Study = Callable[..., list[ArmScores]]
@@ -54,6 +54,18 @@ def test_a_value_above_the_target_with_a_lower_end_below_does_not_meet_it(
     assert verdict.gate.value is not None
     assert verdict.gate.value > 0.25
     assert verdict.gate.met is False
+
+
+def test_a_value_that_has_no_interval_is_said_to_have_none(
+    make_rule: Make,
+) -> None:
+    gate = {"kind": "interval_inside", "control": "plain", "target": [0.0, 1.0]}
+    arms = [
+        ArmScores(arm, role, (ReplicateScores(seed=0, state="done", value=3.0),))
+        for arm, role in (("base", "comparator"), ("plain", "control"), ("a", "arm"))
+    ]
+    verdict = judge(make_rule(gate=gate), arms)
+    assert "; got 3.0 without an interval (an interval needs two seeds" in verdict.answer
 
 
 def test_the_floor_is_the_better_of_the_floors(

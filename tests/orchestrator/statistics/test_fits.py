@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestrator.curves.crossing import crossing, step_at, width_range
-from orchestrator.curves.isotonic import isotonic, pooled
-from orchestrator.curves.widths import width
+from orchestrator.statistics.crossing import crossing, step_at, width_range
+from orchestrator.statistics.isotonic import isotonic, pooled
+from orchestrator.statistics.widths import width
 
 MEANS = st.lists(st.floats(-2, 2, width=32), min_size=1, max_size=12)
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from orchestrator.alarms.result import Interval, Median
+from orchestrator.intervals import Interval, Median
 
 if TYPE_CHECKING:
     import numpy as np

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from orchestrator.alarms.result import Interval
+from orchestrator.intervals import Interval
 
 if TYPE_CHECKING:
     import numpy as np

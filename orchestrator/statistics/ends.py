@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from orchestrator.curves.crossing import crossing
-from orchestrator.curves.isotonic import isotonic, pooled
+from orchestrator.statistics.crossing import crossing
+from orchestrator.statistics.isotonic import isotonic, pooled
 
 if TYPE_CHECKING:
     import numpy as np
@@ -33,14 +33,14 @@ def mean_ends(
     """Lower and upper ends [figures] of the means of figures by example [figures, examples].
 
     As removal costs of one model: t over the clusters, widened where few examples make the
-    difference, and simultaneous over `family` (see `orchestrator.effects.estimating`). NaN from a
+    difference, and simultaneous over `family` (see `orchestrator.statistics.weighted`). NaN from a
     single cluster. `draws`: parts [draws, figures] of the means by random draw, which come on top
-    (`orchestrator.curves.draws`).
+    (`orchestrator.statistics.draws`).
     """
     import numpy as np
 
-    from orchestrator.curves.draws import draw_half
-    from orchestrator.effects.estimating import Reduced, intervals
+    from orchestrator.statistics.draws import draw_half
+    from orchestrator.statistics.weighted import Reduced, intervals
 
     one = Reduced(figures.mean(axis=1), figures, np.zeros(0, dtype=bool))
     found = intervals([one], clusters, [family] * len(figures), confidence, one_model=True)
@@ -73,7 +73,7 @@ class Band:
     sides: tuple[tuple[Floats, Floats], ...] | None
 
     def crossing(self, level: float) -> float:
-        """Where the fit first reaches a level; as `orchestrator.curves.crossing`."""
+        """Where the fit first reaches a level; as `orchestrator.statistics.crossing`."""
         return float(crossing(self.values, self.fit, level))
 
     def crossing_ends(self, level: float) -> tuple[float, float]:

@@ -6,18 +6,22 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from orchestrator.curves.draws import difference, draw_half
-from orchestrator.curves.ends import band, mean_ends
-from orchestrator.curves.widths import Rise, width_ends
+from orchestrator.statistics.draws import difference, draw_half
+from orchestrator.statistics.ends import band, mean_ends
+from orchestrator.statistics.widths import Rise, width_ends
 
 CLUSTERS = np.arange(64)
 GRID = np.linspace(0.0, 1.0, 9)
 
 
-def test_half_an_interval_over_draws_is_that_of_students_t() -> None:
+def test_half_an_interval_over_few_draws_is_that_of_t_and_what_a_third_of_the_tail_adds() -> None:
     means = np.array([[0.2, 1.0], [0.3, 1.0], [0.5, 1.0]])
-    expected = stats.t.ppf(0.975, 2) * means[:, 0].std(ddof=1) / np.sqrt(3)
-    assert draw_half([means], 0.025).tolist() == pytest.approx([expected, 0.0])
+    error = means[:, 0].std(ddof=1) / np.sqrt(3)
+    single = stats.t.ppf(1 - 0.025 / 3, 2) * error
+    assert draw_half([means], 0.025).tolist() == pytest.approx([single, 0.0])
+    more = (stats.t.ppf(1 - 0.025 / 3, 2) - stats.t.ppf(0.975, 2)) * error
+    family = stats.t.ppf(1 - 0.025 / 8, 2) * error + more
+    assert draw_half([means], 0.025 / 8).tolist() == pytest.approx([family, 0.0])
 
 
 def test_a_single_draw_adds_nothing() -> None:

@@ -9,7 +9,8 @@ import pytest
 from numpy.typing import NDArray
 from scipy import stats
 
-from orchestrator.endpoints.estimating import interval
+from orchestrator.statistics import mean, moments
+from orchestrator.statistics.paired import interval
 
 Floats = NDArray[np.float64]
 
@@ -52,6 +53,32 @@ def test_the_end_on_the_side_of_the_long_tail_lies_further_out_and_the_other_whe
     assert high - draws.mean() > draws.mean() - low
     _, by_t = stats.t.interval(0.95, 63, by_cluster.mean(), stats.sem(by_cluster))
     assert high > by_t
+
+
+def test_in_a_family_the_long_tails_end_moves_further_and_the_other_stays_where_t_is() -> None:
+    draws = np.random.default_rng(2).lognormal(0, 1.2, size=(5, 64))
+    draws -= draws.mean()  # of no sign, so that the clusters' skewness alone moves an end
+    beyond, short = [], []
+    for family in (1, 4, 16):
+        low, high = ends(draws, 64, family=family)
+        beyond.append((high - draws.mean()) - (draws.mean() - low))
+        short.append(draws.mean() - low)
+    assert 0 < beyond[0] < beyond[1] < beyond[2]
+    by_t = mean(moments(draws, np.arange(64)))
+    moved = np.array(short) - [float(by_t.half_width(0.95, family)) for family in (1, 4, 16)]
+    assert moved == pytest.approx(moved[0])  # by the seeds' shift alone, which is one comparison's
+
+
+def test_one_cluster_far_off_does_not_turn_the_correction_back() -> None:
+    draws = np.zeros((5, 8)) + np.random.default_rng(9).normal(0, 1e-3, size=(5, 8))
+    draws[:, 0] += 1.0
+    highs = [ends(draws, 8, family=family)[1] for family in (1, 10, 100, 1000)]
+    halves = [
+        stats.t.ppf(1 - 0.025 / family, 7) * stats.sem(draws.mean(axis=0))
+        for family in (1, 10, 100, 1000)
+    ]
+    moved = [high - draws.mean() - half for high, half in zip(highs, halves, strict=True)]
+    assert moved == sorted(moved)
 
 
 def test_a_figure_of_one_sign_reaches_as_far_as_its_logarithm_does() -> None:

@@ -15,8 +15,10 @@ move out, on the side of the long tail, to the furthest of
   goes half + half^2 / (2 mean) out, the interval of the logarithm to second order (with few seeds
   all of the exponential knows no bound), at a third of the tail.
 
-By how much an end moves is found for one comparison and added to the family's half, since none of
-these expansions means anything as far out as a large family's t lies.
+By how much an end moves is added to the family's half. Hall's transformation is taken as far out as
+the family's t over the clusters lies: found for one comparison alone, it lets large families of
+skewed texts err more often than they may. The other two are found for one comparison, since neither
+expansion means anything as far out as a large family's t over a few seeds lies.
 
 docs/verdicts.md says how it was simulated.
 """
@@ -87,7 +89,7 @@ def interval(
     estimate = mean(arm)
     with np.errstate(invalid="ignore", divide="ignore"):
         half = np.asarray(estimate.half_width(confidence, family))
-        below, above = _moved_out(estimate, arm, differences, clusters, confidence)
+        below, above = _moved_out(estimate, arm, differences, clusters, confidence, family)
     return Interval(
         value=estimate.value,
         low=estimate.value - half - below,
@@ -103,8 +105,9 @@ def _moved_out(
     differences: Floats,
     clusters: NDArray[np.intp] | None,
     confidence: float,
+    family: int,
 ) -> tuple[Floats, Floats]:
-    """By how much the lower and the upper end of one comparison lie beyond those of t."""
+    """By how much the lower and the upper end lie beyond those of t."""
     import numpy as np
 
     from orchestrator.statistics.quantiles import t_upper
@@ -113,7 +116,10 @@ def _moved_out(
     total = np.maximum(np.nan_to_num(estimate.variance), estimate.paired)
     error = np.sqrt(np.where(total > 0, total, 1.0))
     skewness = _cluster_cumulant(arm) / error**3
-    hall = np.maximum(0.0, np.nan_to_num(_hall(np.abs(skewness), half / error) * error - half))
+    out = half / error
+    if estimate.cluster_df is not None:
+        out = np.maximum(out, t_upper((1.0 - confidence) / (2 * family), estimate.cluster_df))
+    hall = np.nan_to_num(_hall(np.abs(skewness), out) * error)
     times = float(t_upper((1.0 - confidence) / 2, arm.seeds - 1)) if arm.seeds > 1 else 0.0
     johnson = _seed_cumulant(arm, differences) / error**2 * (1 + 2 * times**2) / 6
     reach = np.asarray(estimate.half_width(1 - (1 - confidence) / SIGN_TAIL))
@@ -130,12 +136,16 @@ def _moved_out(
 
 
 def _hall(skewness: Floats, times: Floats) -> Floats:
-    """How many standard errors the far end lies out where t is `times`, by Hall's transformation;
-    `skewness` is at least 0."""
+    """How many standard errors the far end lies beyond t, which is `times`, by Hall's
+    transformation; `skewness` is at least 0, and hardly above 1.
+
+    That grows up to where the transformation has run through its flat part, twice as far out as
+    that lies, and would shrink again beyond: there it stays."""
     import numpy as np
 
     a = np.maximum(skewness, NEARLY_STRAIGHT)
-    return np.asarray(3 / a * (1 - np.cbrt(1 - a * (times + a / 6))))
+    reached = np.minimum(times, 2 / a - a / 6)
+    return np.asarray(3 / a * (1 - np.cbrt(1 - a * (reached + a / 6))) - reached)
 
 
 def _cluster_cumulant(arm: Moments) -> Floats:

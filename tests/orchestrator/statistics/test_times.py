@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from orchestrator.alarms.bounded import area_under_roc, bounded_mean
-from orchestrator.alarms.roc import corners
-from orchestrator.alarms.timing import median_of, median_time, order_rank
 from orchestrator.statistics import exact_proportion
+from orchestrator.statistics.bounded import area_under_roc, bounded_mean
+from orchestrator.statistics.roc import corners
+from orchestrator.statistics.times import median_of, median_time, order_rank
 
 INF = math.inf
 

@@ -145,7 +145,7 @@ def intervals(
     sizes = np.asarray(families)
     figures = np.stack([one.figures for one in replicates], axis=1)
     arm = _moments(figures, clusters, one_model)
-    extreme = _extreme(figures, clusters)
+    extreme = _extreme(figures, clusters, arm)
     changes = np.arange(len(sizes)) < len(sizes) - plain
     half = np.empty(len(sizes))
     skew = np.empty(len(sizes))
@@ -185,7 +185,7 @@ def _moments(figures: Floats, clusters: NDArray[np.intp] | None, one_model: bool
     return replace(arm, seed_variance=nothing, residual_variance=nothing)
 
 
-def _extreme(figures: Floats, clusters: NDArray[np.intp] | None) -> Floats:
+def _extreme(figures: Floats, clusters: NDArray[np.intp] | None, arm: Moments) -> Floats:
     """[figures]: the largest influence that a cluster has in any one replicate."""
     import numpy as np
 
@@ -194,6 +194,8 @@ def _extreme(figures: Floats, clusters: NDArray[np.intp] | None) -> Floats:
     largest = np.zeros(len(figures))
     if clusters is None:
         return largest
+    if figures.shape[1] == 1 and arm.influence is not None:
+        return np.asarray(np.abs(arm.influence).max(axis=-1))
     for replicate in range(figures.shape[1]):
         influence = moments(figures[:, [replicate]], clusters).influence
         if influence is not None:
@@ -223,7 +225,8 @@ def _skew(arm: Moments, tail: float) -> Floats:
 
     if arm.influence is None:
         return np.zeros_like(arm.mean)
-    squares, cubes = ((arm.influence**power).sum(axis=-1) for power in (2, 3))
+    by_square = arm.influence * arm.influence
+    squares, cubes = by_square.sum(axis=-1), (by_square * arm.influence).sum(axis=-1)
     along = np.divide(cubes, squares, out=np.zeros_like(squares), where=squares > 0)
     return np.asarray((2 * t_upper(tail, np.inf) ** 2 + 1) / 6 * along)
 
