@@ -8,18 +8,17 @@ import os
 import shutil
 import tempfile
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from orchestrator.alarms.result import StudyAlarms
+from orchestrator.calibration.written import calibration_notes
 from orchestrator.claims.result import StudyClaims
 from orchestrator.curves.curve import StudyCurves
-from orchestrator.disk import trials_bytes
 from orchestrator.effects.effect import StudyEffects
 from orchestrator.endpoints.result import StudyEndpoints
 from orchestrator.endpoints.views import endpoint_views
@@ -27,16 +26,35 @@ from orchestrator.findings import Findings, findings_of
 from orchestrator.home import write_whole
 from orchestrator.judging import arm_table, verdict_of
 from orchestrator.planning import Plan, PlannedTrial
-from orchestrator.publishing import parent_run_id, reproduce_command
+from orchestrator.report.sections import Section, ShownTable
+from orchestrator.report_facts import study_info, trial_rows
 from orchestrator.verdict import Verdict
 from workloads.views import StudyView, SummaryTable, TrialView
 
 if TYPE_CHECKING:
-    from orchestrator.report.sections import Section
     from orchestrator.study import Study
 
-REPORT_VERSION = 11
-_LIBRARIES = ("ray", "torch", "transformers", "peft", "accelerate", "mlflow")
+REPORT_VERSION = 14
+PAGE = "report.html"
+"""In the study's folder: the page that `orrery report --html` writes of these results."""
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """What a page of the report is made from beside the verdict and the findings.
+
+    Attributes:
+        pictures: file names of the findings' pictures, by what they show.
+        added: the workload's own sections; their pictures lie beside the others.
+    """
+
+    pictures: dict[str, str] = field(default_factory=dict)
+    added: tuple[Section, ...] = ()
+
+    def is_there(self, folder: Path) -> bool:
+        """Whether a page can be made of it: somebody may have taken pictures away."""
+        names = [name for section in self.added for _, name in section.pictures]
+        return all((folder / name).is_file() for name in [*self.pictures.values(), *names])
 
 
 @dataclass(frozen=True)
@@ -50,6 +68,7 @@ class StudyReport:
     """What could not be drawn, one line each."""
     findings: Findings = field(default_factory=Findings)
     """Effects, curves, alarms, claims, endpoints: of a study that asks for them."""
+    drawn: Drawn = field(default_factory=Drawn)
 
 
 def report_study(study: Study, plan: Plan) -> StudyReport:
@@ -65,7 +84,7 @@ def report_study(study: Study, plan: Plan) -> StudyReport:
     study.folder.mkdir(parents=True, exist_ok=True)
     fresh = Path(tempfile.mkdtemp(prefix=".report-", dir=study.folder))
     try:
-        problems = _write(study, plan, verdict, findings, fresh)
+        problems, drawn = _write(study, plan, verdict, findings, fresh)
         kept = _Saved(
             stamp,
             verdict,
@@ -77,15 +96,17 @@ def report_study(study: Study, plan: Plan) -> StudyReport:
             findings.endpoints,
             findings.notes,
             findings.next_steps,
+            drawn,
         )
         write_whole(fresh / "verdict.json", msgspec.json.encode(kept))
         fresh.chmod(0o755)
         if folder.exists():
             shutil.rmtree(folder)
         fresh.rename(folder)
+        (study.folder / PAGE).unlink(missing_ok=True)  # of other results
     finally:
         shutil.rmtree(fresh, ignore_errors=True)
-    return StudyReport(folder, verdict, _files(folder), problems, findings)
+    return StudyReport(folder, verdict, _files(folder), problems, findings, drawn)
 
 
 def saved_report(study: Study, plan: Plan) -> StudyReport | None:
@@ -131,32 +152,24 @@ def trial_views(study: Study, items: Sequence[PlannedTrial]) -> list[TrialView]:
 
 def _write(
     study: Study, plan: Plan, verdict: Verdict | None, findings: Findings, folder: Path
-) -> list[str]:
-    from orchestrator.report import StudyInfo, write_findings_report, write_report
+) -> tuple[list[str], Drawn]:
+    """Fills the folder; what could not be drawn, and what was."""
+    from orchestrator.report import write_findings_report, write_report
 
-    info = StudyInfo(
-        name=study.name,
-        instance=study.instance,
-        question=study.file.question,
-        hypothesis=study.file.hypothesis,
-        reproduce=reproduce_command(study),
-        provenance=_provenance(plan),
-        home=str(study.home.root),
-        mlflow_run_id=parent_run_id(study, plan),
-        disk_bytes=trials_bytes(study, plan),
-        wall_time_s=_seconds(plan),
-        created=datetime.now(UTC).isoformat(timespec="seconds"),
-        asked=tuple(_asked(study)),
-    )
+    info, rows = study_info(study, plan), trial_rows(plan)
     problems: list[str] = []
     if verdict is None:
         view = _view_of_findings(study, plan, findings) if findings.answer else None
 
-        def added(home: Path) -> Sequence[Section]:
-            return _summary(study, view, home, problems) if view is not None else ()
+        sections: list[Section] = []
 
-        write_findings_report(findings, info, _trial_rows(plan), folder, added)
-        return problems
+        def added(home: Path) -> Sequence[Section]:
+            if view is not None:
+                sections.extend(_summary(study, view, home, problems))
+            return sections
+
+        written = write_findings_report(findings, info, rows, folder, added)
+        return problems, Drawn(dict(written.pictures), tuple(sections))
     view = StudyView(
         name=study.name,
         instance=study.instance,
@@ -171,8 +184,8 @@ def _write(
         endpoints=endpoint_views(findings.endpoints),
     )
     section = _summary(study, view, folder, problems)
-    write_report(verdict, info, _trial_rows(plan), folder, findings, section)
-    return problems
+    report = write_report(verdict, info, rows, folder, findings, section)
+    return problems, Drawn(dict(report.pictures), tuple(section))
 
 
 def _view_of_findings(study: Study, plan: Plan, findings: Findings) -> StudyView:
@@ -216,8 +229,6 @@ def _summary(study: Study, view: StudyView, folder: Path, problems: list[str]) -
 
 def _section_of(workload: str, added: Sequence[Path | SummaryTable]) -> Sequence[Section]:
     """What the workload adds: its tables and pictures are shown, other files named."""
-    from orchestrator.report.sections import Section, ShownTable
-
     if not added:
         return ()
     files = [one for one in added if isinstance(one, Path)]
@@ -231,67 +242,6 @@ def _section_of(workload: str, added: Sequence[Path | SummaryTable]) -> Sequence
     lines = (f"Beside this report: {beside}.",) if beside else ()
     shown = tuple((path.stem.replace("_", " "), path.name) for path in pictures)
     return (Section(f"From the workload {workload}", lines, tables, shown),)
-
-
-def _asked(study: Study) -> Iterator[str]:
-    """Metrics that the study asks of: that of its rule, and those that may be named after a column
-    of its endpoints and claims, as it is or after the split."""
-    if study.file.verdict is not None:
-        yield study.file.verdict.metric
-    endpoints, claims = study.file.endpoints.values(), study.file.claims.values()
-    columns = [(one.split, one.column) for one in endpoints]
-    for split, column in [*columns, *((one.split, one.column) for one in claims)]:
-        yield from (column, f"{split}_{column}")
-
-
-def _trial_rows(plan: Plan) -> list[dict[str, Any]]:
-    rows = []
-    for item in plan.trials:
-        outcome, failure = item.record.outcome, item.record.failure
-        rows.append(
-            {
-                "id": item.trial.identity,
-                "arm": item.trial.arm,
-                "role": item.trial.role,
-                "replicate": item.trial.replicate,
-                "seed": item.trial.seed,
-                "state": item.state,
-                "attempts": item.record.attempts,
-                "seconds": outcome.finished_at_s - outcome.started_at_s if outcome else None,
-                "flags": " ".join(outcome.flags) if outcome else "",
-                "failure": f"{failure.kind}: {failure.cause}" if failure else "",
-                **(outcome.values() if outcome else {}),
-            }
-        )
-    return rows
-
-
-def _provenance(plan: Plan) -> dict[str, Any]:
-    facts: dict[str, Any] = {}
-    for item in plan.trials:
-        if item.record.outcome is not None:
-            made = item.record.outcome.provenance
-            facts = {
-                "git commit": made.git_commit,
-                "uncommitted changes": made.git_dirty,
-                "code digest": made.code_digest,
-                "environment": made.environment,
-                "python": made.python,
-                "device": made.device,
-            }
-            break
-    for name in _LIBRARIES:
-        facts[name] = importlib.metadata.version(name)
-    return facts
-
-
-def _seconds(plan: Plan) -> float | None:
-    spent = {
-        item.trial.identity: item.record.outcome.finished_at_s - item.record.outcome.started_at_s
-        for item in plan.trials
-        if item.record.outcome is not None
-    }
-    return sum(spent.values()) if spent else None
 
 
 def _stamp(study: Study, plan: Plan) -> str:
@@ -309,7 +259,8 @@ def _stamp(study: Study, plan: Plan) -> str:
         for item in plan.trials
     ]
     file = study.file.model_dump(mode="json", exclude={"presets", "resources", "retries"})
-    content = [REPORT_VERSION, importlib.metadata.version("orrery"), file, results]
+    versions = [REPORT_VERSION, importlib.metadata.version("orrery"), study.code_digest]
+    content = [*versions, file, results, calibration_notes(study)]
     if points := _points(study, plan):
         content.append(points)
     return hashlib.sha256(msgspec.json.encode(content)).hexdigest()[:16]
@@ -351,6 +302,7 @@ class _Saved(msgspec.Struct):
     endpoints: StudyEndpoints | None = None
     notes: tuple[str, ...] = ()
     next_steps: tuple[str, ...] = ()
+    drawn: Drawn = msgspec.field(default_factory=Drawn)
 
     @property
     def findings(self) -> Findings:
@@ -367,9 +319,11 @@ class _Saved(msgspec.Struct):
 
 def _saved(folder: Path, stamp: str) -> StudyReport | None:
     saved = _read(folder)
-    if saved is None or saved.stamp != stamp:
+    if saved is None or saved.stamp != stamp or not saved.drawn.is_there(folder):
         return None
-    return StudyReport(folder, saved.verdict, _files(folder), saved.problems, saved.findings)
+    return StudyReport(
+        folder, saved.verdict, _files(folder), saved.problems, saved.findings, saved.drawn
+    )
 
 
 def _read(folder: Path) -> _Saved | None:

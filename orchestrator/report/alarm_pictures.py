@@ -125,7 +125,7 @@ def plot_trajectories(alarms: StudyAlarms, path: Path) -> Path | None:
             color=FAINT, alpha=0.22, linewidth=0, label="no alarm",
         )  # fmt: skip
         axis.plot(x, [mean for _, _, mean, _ in band], color=FAINT, linewidth=1.2, label="healthy")
-        for i, line in enumerate(_drawn(alarms, lines)):
+        for i, line in enumerate(drawn_trajectories(alarms, lines)):
             style = "dashed" if line.arm in synthetic else "solid"
             values = [math.nan if v is None else v for v in line.mean]
             axis.plot(
@@ -146,7 +146,7 @@ def plot_trajectories(alarms: StudyAlarms, path: Path) -> Path | None:
     return save(figure, path)
 
 
-def _drawn(alarms: StudyAlarms, lines: Sequence[Any]) -> list[Any]:
+def drawn_trajectories(alarms: StudyAlarms, lines: Sequence[Any]) -> list[Any]:
     """Trajectories of the arms that are asked about, in their order."""
     by_arm = {line.arm: line for line in lines}
     return [by_arm[arm.arm] for arm in alarms.arms if arm.arm in by_arm]
@@ -154,12 +154,12 @@ def _drawn(alarms: StudyAlarms, lines: Sequence[Any]) -> list[Any]:
 
 def plot_roc(alarms: StudyAlarms, path: Path) -> Path | None:
     """A panel an arm: the share of its runs that alarm against that of unseen healthy runs."""
-    arms = [arm for arm in alarms.arms if any(_drawable(one, arm) for one in alarms.roc)]
+    arms = [arm for arm in alarms.arms if any(drawable(one, arm) for one in alarms.roc)]
     if not arms:
         return None
     grid = _Grid(min(len(arms), MOST_PANELS))
     for axis, arm in zip(grid.panels, arms, strict=False):
-        lines = [one for one in alarms.roc if _drawable(one, arm)]
+        lines = [one for one in alarms.roc if drawable(one, arm)]
         for place, one in enumerate(lines):
             area = one.area
             told = f"{one.signal}: {area.value:.3f}" if area.value is not None else one.signal
@@ -181,7 +181,8 @@ def plot_roc(alarms: StudyAlarms, path: Path) -> Path | None:
     return save(grid.figure, path)
 
 
-def _drawable(one: Roc, arm: ArmAlarms) -> bool:
+def drawable(one: Roc, arm: ArmAlarms) -> bool:
+    """Whether it is a curve of that arm, with any corner."""
     return one.arm == arm.arm and bool(one.detected)
 
 

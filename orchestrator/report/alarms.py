@@ -6,14 +6,13 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from orchestrator.alarms.result import (
     ArmAlarms,
-    Interval,
-    Median,
     Rate,
     RatePoint,
     SignalTimes,
     StudyAlarms,
     Threshold,
 )
+from orchestrator.intervals import Interval, Median
 from orchestrator.report.rows import level
 from orchestrator.report.sections import Section, ShownTable
 from orchestrator.verdict.numbers import MISSING
@@ -292,14 +291,14 @@ def _threshold_row(one: Threshold, brief: bool) -> tuple[str, ...]:
 
 def _area_tables(alarms: StudyAlarms) -> Iterator[ShownTable]:
     rows = tuple(
-        (f"{one.arm} (synthetic)" if one.synthetic else one.arm, one.signal, _area(one.area))
+        (f"{one.arm} (synthetic)" if one.synthetic else one.arm, one.signal, area_text(one.area))
         for one in alarms.roc
     )
     if rows:
         yield ShownTable("Area under the curve", ("arm", "signal", "area"), rows, frozenset({2}))
 
 
-def _area(area: Interval) -> str:
+def area_text(area: Interval) -> str:
     if area.value is None:
         return MISSING
     ends = (area.low, area.high)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from orchestrator.curves.curve import StudyCurves
 from orchestrator.report.curve_pictures import plot_arm, plot_pair
-from orchestrator.report.curves import curve_rows, picture_title, threshold_rows
+from orchestrator.report.curves import arm_title, curve_rows, picture_title, threshold_rows
 from orchestrator.report.effect_files import Written, in_file_name, write_csv
 
 
@@ -30,6 +30,6 @@ def write_curves(curves: StudyCurves, folder: Path) -> Written:
     for arm in dict.fromkeys(one.arm for one in curves.curves):
         path = plot_arm(curves, arm, folder / f"curves-{in_file_name(arm)}.png")
         if path is not None:
-            pictures[f"Curves of {arm}, with intervals"] = path.name
+            pictures[arm_title(arm)] = path.name
             files.append(path)
     return Written(tuple(files), pictures)

@@ -25,7 +25,7 @@ LOGARITHMIC = 1000.0
 
 def plot_arm(curves: StudyCurves, arm: str, path: Path) -> Path | None:
     """Every path of an arm, a few to a panel. None, and no file, without any mean."""
-    chosen = [one for one in curves.curves if one.arm == arm and _measured(one)]
+    chosen = [one for one in curves.curves if one.arm == arm and is_measured(one)]
     groups: list[list[Curve]] = []
     for along in dict.fromkeys(one.along for one in chosen):
         some = [one for one in chosen if one.along == along]
@@ -43,19 +43,23 @@ def plot_arm(curves: StudyCurves, arm: str, path: Path) -> Path | None:
 
 def plot_pair(curves: StudyCurves, answer: CurveAnswer, path: Path) -> Path | None:
     """The two curves of a question. None, and no file, where one has no mean."""
-    names = (answer.curve, answer.than)
-    pair = [
-        next((c for c in curves.curves if name in (c.name, _at_name(c, name))), None)
-        for name in names
-    ]
-    shown = [one for one in pair if one is not None and _measured(one)]
+    shown = pair_of(curves, answer)
     if len(shown) < 2:
         return None
     figure = new_figure(7.5, 4.2)
     axis = figure.subplots()
-    _panel(axis, shown, names, curves)
+    _panel(axis, shown, (answer.curve, answer.than), curves)
     axis.set_title(f"{answer.name}: {answer.label}", fontsize=10)
     return save(figure, path)
+
+
+def pair_of(curves: StudyCurves, answer: CurveAnswer) -> list[Curve]:
+    """Those of the two curves of a question that have a mean."""
+    pair = [
+        next((c for c in curves.curves if name in (c.name, _at_name(c, name))), None)
+        for name in (answer.curve, answer.than)
+    ]
+    return [one for one in pair if one is not None and is_measured(one)]
 
 
 def _at_name(curve: Curve, name: str) -> str:
@@ -63,7 +67,8 @@ def _at_name(curve: Curve, name: str) -> str:
     return name if name.startswith(f"{curve.name} at {curve.along} ") else curve.name
 
 
-def _measured(curve: Curve) -> bool:
+def is_measured(curve: Curve) -> bool:
+    """Whether it has any mean to draw."""
     return any(point.mean is not None for point in curve.points)
 
 

@@ -77,6 +77,11 @@ def picture_title(answer: CurveAnswer) -> str:
     return f"{answer.name}: {answer.label}"
 
 
+def arm_title(arm: str) -> str:
+    """What a picture of every path of an arm shows."""
+    return f"Curves of {arm}, with intervals"
+
+
 def _listed(
     title: str,
     lines: Sequence[str],

@@ -37,7 +37,7 @@ def plot_matrix(table: EffectTable, path: Path) -> Path | None:
     from matplotlib.colors import Normalize
 
     down, across = factors[: len(factors) // 2], factors[len(factors) // 2 :]
-    rows, columns = _states(down), _states(across)
+    rows, columns = states(down), states(across)
     figure = new_figure(2.6 + 0.85 * min(len(columns), 14), 1.8 + 0.5 * min(len(rows), 14))
     axis = figure.subplots()
     low, high = min(known), max(known)
@@ -105,7 +105,7 @@ def plot_interactions(table: EffectTable, path: Path) -> Path | None:
 
 
 def _lines(axis: Axes, table: EffectTable, places: dict[str, tuple[float, float]]) -> None:
-    pairs = [e for e in table.effects if e.kind == _pair_kind(table) and len(e.of) == 2]
+    pairs = [e for e in table.effects if e.kind == pair_kind(table) and len(e.of) == 2]
     known = [abs(one.value) for one in pairs if one.value is not None]
     largest = max(known, default=0.0)
     if not largest:
@@ -128,7 +128,7 @@ def _lines(axis: Axes, table: EffectTable, places: dict[str, tuple[float, float]
             )  # fmt: skip
 
 
-def _pair_kind(table: EffectTable) -> str:
+def pair_kind(table: EffectTable) -> str:
     """Shapley interactions where there are any: those with the others off say less."""
     there = {effect.kind for effect in table.effects if len(effect.of) == 2}
     return next((kind for kind in PAIRS if kind in there), PAIRS[0])
@@ -139,7 +139,7 @@ def _colour(table: EffectTable, value: float) -> str:
     return COLOURS["gain"] if good else COLOURS["harm"]
 
 
-def _states(factors: Sequence[str]) -> list[tuple[str, ...]]:
+def states(factors: Sequence[str]) -> list[tuple[str, ...]]:
     """Every combination of some factors, in binary order, the first one the highest."""
     states: list[tuple[str, ...]] = [()]
     for name in reversed(factors):

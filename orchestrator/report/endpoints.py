@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from orchestrator.endpoints.result import Comparison, StudyEndpoints
+from orchestrator.endpoints.rule import family_of
 from orchestrator.endpoints.sentences import (
     counts_text,
     difference_text,
@@ -36,7 +37,7 @@ def endpoint_sections(
     """
     if endpoints is None:
         return []
-    tables = tuple(_table(group, brief) for group in _groups(endpoints))
+    tables = tuple(_table(group, brief) for group in comparisons_by_endpoint(endpoints))
     told = _whys(endpoints) if endpoints.state == "answered" else ()
     lines = (*_intro(endpoints), *told)
     if brief:
@@ -45,7 +46,7 @@ def endpoint_sections(
     return [Section("Endpoints", lines, tables, shown, lead=endpoints.answer)]
 
 
-def _groups(endpoints: StudyEndpoints) -> list[list[Comparison]]:
+def comparisons_by_endpoint(endpoints: StudyEndpoints) -> list[list[Comparison]]:
     """The comparisons of each endpoint, primary endpoints before others."""
     names = dict.fromkeys(one.endpoint for one in endpoints.comparisons)
     groups = [[one for one in endpoints.comparisons if one.endpoint == name] for name in names]
@@ -85,7 +86,7 @@ def _arm(one: Comparison) -> str:
 
 
 def _intro(endpoints: StudyEndpoints) -> tuple[str, ...]:
-    sizes = {(one.primary, one.control): one.family for one in endpoints.comparisons}
+    sizes = {family_of(one.primary, one.control): one.family for one in endpoints.comparisons}
     each = ", each family by itself" if len(sizes) > 1 else ""
     return (
         f"Paired by seed and unit; {level(endpoints.confidence)} intervals, simultaneous over "
@@ -116,7 +117,7 @@ def write_endpoints(endpoints: StudyEndpoints, folder: Path) -> Written:
         folder / "endpoints.json",
     ]
     files[-1].write_text(data + "\n", encoding="utf-8")
-    picture = plot_endpoints(_groups(endpoints), folder / "endpoints.png")
+    picture = plot_endpoints(comparisons_by_endpoint(endpoints), folder / "endpoints.png")
     if picture is None:
         return Written(tuple(files), {})
     return Written((*files, picture), {PICTURE: picture.name})

@@ -1,4 +1,7 @@
-"""The report as one self-contained HTML page: no scripts, no network, light and dark, any width."""
+"""The report as one self-contained HTML page: no network, light and dark, any width.
+
+As every report writes it, it has no script. With plots it holds what draws them too.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +15,7 @@ from typing import Any
 from orchestrator.counted import counted
 from orchestrator.report.factors import FactorGrid, cell_value, grid_of
 from orchestrator.report.info import StudyInfo
+from orchestrator.report.interactive.embedding import KEYS, POLICY, Plots
 from orchestrator.report.markdown import best_text
 from orchestrator.report.plots import reference_lines
 from orchestrator.report.rows import (
@@ -30,9 +34,14 @@ from orchestrator.report.rows import (
 )
 from orchestrator.report.sections import Section, section_html
 from orchestrator.report.strips import Mark, StripRow, strip_plot
+from orchestrator.report.tables_html import table_html
+from orchestrator.report.trial_places import Places, files_html, trials_html
 from orchestrator.verdict.numbers import MISSING, shown
 from orchestrator.verdict.result import ArmVerdict, Verdict
 
+NONE, NOWHERE = Plots(), Places()
+Part = tuple[str, str]
+"""A headline and the body beneath it."""
 ANSWER_TONES = {"improves": "gain", "marginal": "gain", "harm": "harm", "gate_not_met": "harm"}
 
 
@@ -42,30 +51,36 @@ def html_page(
     trials: Sequence[Mapping[str, Any]] = (),
     sections: Sequence[Section] = (),
     folder: Path | None = None,
+    plots: Plots = NONE,
+    places: Places = NOWHERE,
 ) -> str:
-    """The whole page as text; `sections` come after the arms, with their pictures in `folder`."""
+    """The whole page as text; `sections` come after the arms, with their pictures in `folder`.
+
+    `plots` stand in place of strips and pictures where a script can draw them; `places` are what
+    the page can point to.
+    """
+    differences = plots.shown("differences", _differences(verdict))
     parts = [
-        _head(info),
-        _answer(verdict),
-        _section("Scores", _means(verdict)),
-        _section(f"Difference to {verdict.comparator}", _differences(verdict)),
-        _section("Arms", _arm_table(verdict, verdict.arms, _arms_caption(verdict))),
+        ("Answer", _answer(verdict)),
+        ("Scores", plots.shown("means", _means(verdict))),
+        (f"Difference to {verdict.comparator}", differences),
+        ("Arms", _arm_table(verdict, verdict.arms, _arms_caption(verdict))),
     ]
     if verdict.controls:
         caption = "Controls are shown apart and never ranked; differences are for one comparison."
-        parts.append(_section("Controls", _arm_table(verdict, verdict.controls, caption)))
+        parts.append(("Controls", _arm_table(verdict, verdict.controls, caption)))
     grid = grid_of(verdict)
     if grid is not None:
-        parts.append(_section("By factor", _factor_tables(verdict, grid)))
-    parts += [_section(one.title, section_html(one, folder)) for one in sections]
+        parts.append(("By factor", plots.shown("factors", _factor_tables(verdict, grid))))
+    parts += [(one.title, section_html(one, folder, plots)) for one in sections]
     if verdict.next_steps:
         steps = "".join(f"<li>{escape(step)}</li>" for step in verdict.next_steps)
-        parts.append(_section("Next steps", f"<ol>{steps}</ol>"))
+        parts.append(("Next steps", f"<ol>{steps}</ol>"))
     if verdict.notes:
         notes = "".join(f"<li>{escape(note)}</li>" for note in verdict.notes)
-        parts.append(_section("Notes", f"<ul>{notes}</ul>"))
-    parts += _ending(info, trials)
-    return _page(f"{info.name}: {verdict.state}", parts)
+        parts.append(("Notes", f"<ul>{notes}</ul>"))
+    parts += _ending(info, trials, places)
+    return _page(f"{info.name}: {verdict.state}", info, parts, plots)
 
 
 def page_without_rule(
@@ -73,10 +88,12 @@ def page_without_rule(
     trials: Sequence[Mapping[str, Any]],
     sections: Sequence[Section],
     folder: Path,
+    plots: Plots = NONE,
+    places: Places = NOWHERE,
 ) -> str:
     """The same of a study that states no rule: what was measured, and no verdict."""
-    shown = [_section(one.title, section_html(one, folder)) for one in sections]
-    return _page(info.name, [_head(info), *shown, *_ending(info, trials)])
+    shown = [(one.title, section_html(one, folder, plots)) for one in sections]
+    return _page(info.name, info, [*shown, *_ending(info, trials, places)], plots)
 
 
 def _head(info: StudyInfo) -> str:
@@ -86,36 +103,50 @@ def _head(info: StudyInfo) -> str:
     return head
 
 
-def _ending(info: StudyInfo, trials: Sequence[Mapping[str, Any]]) -> list[str]:
+def _ending(info: StudyInfo, trials: Sequence[Mapping[str, Any]], places: Places) -> list[Part]:
     """Where it came from, and its trials."""
-    parts = []
+    parts: list[Part] = []
     if info.reproduce:
         command = f'<pre tabindex="0"><code>{escape(info.reproduce)}</code></pre>'
-        parts.append(_section("How to reproduce", command))
-    parts.append(_section("Provenance", _provenance(info)))
+        parts.append(("How to reproduce", command))
+    parts.append(("Provenance", _provenance(info)))
     if trials:
-        parts.append(_section("Trials", _trials(trials, info.asked)))
+        looked = trials_html(places.trials, trials) if places.trials else ""
+        parts.append(("Trials", _trials(trials, info.asked) + looked))
+    if places.files:
+        parts.append(("Files", files_html(places.files)))
     return parts
 
 
-def _page(title: str, parts: Sequence[str]) -> str:
+def _page(title: str, info: StudyInfo, parts: Sequence[Part], plots: Plots) -> str:
+    titled = [(title, body) for title, body in parts if body]
+    listed = "".join(
+        f'<li><a href="#{_anchor(i)}">{escape(title)}</a></li>'
+        for i, (title, _) in enumerate(titled)
+    )
+    sections = "\n".join(
+        f'<section><h2 id="{_anchor(i)}">{escape(title)}</h2>\n{body}</section>'
+        for i, (title, body) in enumerate(titled)
+    )
+    policy = f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">' if plots else ""
+    keys = f'<p class="soft keys">{KEYS}</p>' if plots else ""
     return (
-        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
+        f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8">{policy}'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
         f"<title>{escape(title)}</title>"
-        f"<style>\n{_style()}</style></head><body><main>\n"
-        + "\n".join(part for part in parts if part)
-        + "\n</main></body></html>\n"
+        f"<style>\n{_style()}</style></head><body>\n<header>{_head(info)}{keys}</header>\n"
+        f'<nav aria-label="On this page"><ul>{listed}</ul></nav>\n'
+        f"<main>\n{sections}\n</main>\n{plots.scripts()}</body></html>\n"
     )
+
+
+def _anchor(place: int) -> str:
+    return f"part-{place + 1}"
 
 
 @cache
 def _style() -> str:
     return resources.files(__package__).joinpath("style.css").read_text("utf-8")
-
-
-def _section(title: str, body: str) -> str:
-    return f"<section><h2>{escape(title)}</h2>\n{body}</section>"
 
 
 def _answer(verdict: Verdict) -> str:
@@ -291,33 +322,3 @@ def _trials(trials: Sequence[Mapping[str, Any]], asked: Sequence[str]) -> str:
     rows = [[cell(row.get(name)) for name in names] for row in trials]
     table = table_html(f"One row per trial. {left}".rstrip(), names, rows)
     return f"<details><summary>{counted(len(trials), 'trial')}</summary>{table}</details>"
-
-
-def table_html(
-    caption: str,
-    head: Sequence[str],
-    rows: Sequence[Sequence[str]],
-    numbers: frozenset[int] | set[int] = frozenset(),
-) -> str:
-    """A table that scrolls by itself; `numbers` are the columns aligned to the right."""
-
-    def style(i: int) -> str:
-        return ' class="number"' if i in numbers else ""
-
-    top = "".join(f'<th scope="col"{style(i)}>{escape(h)}</th>' for i, h in enumerate(head))
-    body = "".join(
-        "<tr>"
-        + "".join(
-            f'<th scope="row">{escape(value)}</th>'
-            if i == 0
-            else f"<td{style(i)}>{escape(value)}</td>"
-            for i, value in enumerate(row)
-        )
-        + "</tr>"
-        for row in rows
-    )
-    return (
-        f'<div class="scroll" role="region" tabindex="0" aria-label="{escape(caption)}">'
-        f"<table><caption><span>{escape(caption)}</span></caption><thead><tr>{top}</tr></thead>"
-        f"<tbody>{body}</tbody></table></div>"
-    )

@@ -70,8 +70,8 @@ def markdown_without_rule(
 
 
 def _head(info: StudyInfo) -> list[str]:
-    parts = [f"# {info.name}", f"**{info.question}**"]
-    return [*parts, f"Hypothesis: {info.hypothesis}"] if info.hypothesis else parts
+    parts = [f"# {info.name}", f"**{_line(info.question)}**"]
+    return [*parts, f"Hypothesis: {_line(info.hypothesis)}"] if info.hypothesis else parts
 
 
 def _ending(info: StudyInfo, trials: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -157,6 +157,11 @@ def _table(
     rule = ["---:" if i in (right or set()) else "---" for i in range(len(head))]
     lines = [head, rule, *rows]
     return "\n".join("| " + " | ".join(_safe(value) for value in line) + " |" for line in lines)
+
+
+def _line(text: str) -> str:
+    """What somebody wrote as one line, and no element of a page that shows it."""
+    return " ".join(text.split()).replace("<", "&lt;")
 
 
 def _safe(text: str) -> str:

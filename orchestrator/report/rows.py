@@ -87,8 +87,9 @@ def family_text(verdict: Verdict) -> str:
     """How the ends of the differences are to be read."""
     if verdict.family <= 1:
         return f"{level(verdict.confidence)} intervals"
+    what = "comparisons, the stated ones among them" if verdict.comparisons else "arms"
     return (
-        f"{level(verdict.confidence)} intervals, simultaneous over {verdict.family} arms "
+        f"{level(verdict.confidence)} intervals, simultaneous over {verdict.family} {what} "
         f"({verdict.simultaneous.capitalize()})"
     )
 

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from rich.measure import Measurement
     from rich.text import Text
 
+    from orchestrator.report.interactive.embedding import Plots
+
 MOST_SHOWN = 40
 """Rows of a table in the terminal; the rest is in the files."""
 
@@ -45,9 +47,9 @@ def comparison_sections(verdict: Verdict) -> tuple[Section, ...]:
     """The comparisons that the rule states beside those with its comparator; none without any."""
     if not verdict.comparisons:
         return ()
-    count = len(verdict.comparisons)
     how = f"{verdict.confidence * 100:g} % intervals"
-    how += f", simultaneous over {count} stated comparisons" if count > 1 else ""
+    if verdict.family > 1:
+        how += f", simultaneous over all {verdict.family} comparisons of the verdict"
     lines = (f"Stated before the run; {how}.", *(one.sentence for one in verdict.comparisons))
     return (Section("Stated comparisons", lines),)
 
@@ -62,9 +64,9 @@ def section_markdown(section: Section) -> list[str]:
     return parts
 
 
-def section_html(section: Section, folder: Path | None = None) -> str:
+def section_html(section: Section, folder: Path | None = None, plots: Plots | None = None) -> str:
     """The body of a section, without its headline; pictures from `folder` are part of the text, so
-    that a page stands alone."""
+    that a page stands alone. `plots` stand in place of pictures where a script can draw them."""
     from base64 import b64encode
     from html import escape
 
@@ -77,10 +79,11 @@ def section_html(section: Section, folder: Path | None = None) -> str:
         return body
     for text, name in section.pictures:
         data = b64encode((folder / name).read_bytes()).decode()
-        body += (
+        picture = (
             f'<figure><img alt="{escape(text)}" src="data:image/png;base64,{data}">'
             f"<figcaption>{escape(text)}</figcaption></figure>"
         )
+        body += plots.shown(text, picture) if plots else picture
     return body
 
 
@@ -154,6 +157,6 @@ def _safe(text: str) -> str:
 
 
 def _html_table(table: ShownTable) -> str:
-    from orchestrator.report.html import table_html
+    from orchestrator.report.tables_html import table_html
 
     return table_html(table.caption, table.head, table.rows, table.numbers)

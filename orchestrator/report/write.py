@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +14,9 @@ from orchestrator.verdict.result import Verdict
 
 if TYPE_CHECKING:
     from orchestrator.findings import Findings
+    from orchestrator.report.effect_files import Written
     from orchestrator.report.sections import Section
+    from orchestrator.report.trial_places import Places
 
 
 @dataclass(frozen=True)
@@ -32,6 +34,8 @@ class Report:
     factors_png: Path | None
     findings: tuple[Path, ...] = ()
     """Tables and pictures of what was found, for a study that asks for more than a verdict."""
+    pictures: Mapping[str, str] = field(default_factory=dict)
+    """File names of the pictures among these by what they show."""
 
     def paths(self) -> tuple[Path, ...]:
         """Every file that was written."""
@@ -106,6 +110,7 @@ def write_report(
         differences_png=differences,
         factors_png=factors,
         findings=written.files,
+        pictures=written.pictures,
     )
 
 
@@ -115,12 +120,13 @@ def write_findings_report(
     trials_table: Sequence[Mapping[str, Any]],
     folder: Path | str,
     added: Callable[[Path], Sequence[Section]] = lambda folder: (),
-) -> tuple[Path, ...]:
+) -> Written:
     """The same of a study that states no rule: its findings, its trials, and no verdict on them.
 
     `added` gives further sections once the tables of the findings are in the folder. Gives the
-    files that were written, those of `added` left out.
+    files that were written, those of `added` left out, and the pictures of findings.
     """
+    from orchestrator.report.effect_files import Written
     from orchestrator.report.findings import finding_sections, write_findings
     from orchestrator.report.html import page_without_rule
     from orchestrator.report.markdown import markdown_without_rule
@@ -131,12 +137,43 @@ def write_findings_report(
     written = write_findings(findings, home)
     sections = (*finding_sections(findings, written.pictures), *added(home))
     text = markdown_without_rule(study_info, trials_table, sections)
-    return (
+    files = (
         _write(home / "report.md", text),
         _write(home / "report.html", page_without_rule(study_info, trials_table, sections, home)),
         _write(home / "trials.csv", trials_csv(trials_table)),
         *written.files,
     )
+    return Written(files, written.pictures)
+
+
+def interactive_page(
+    verdict: Verdict | None,
+    findings: Findings,
+    study_info: StudyInfo,
+    trials_table: Sequence[Mapping[str, Any]],
+    folder: Path,
+    pictures: Mapping[str, str],
+    added: Sequence[Section],
+    places: Places,
+) -> str:
+    """The page of a report that was written into `folder`, with plots that answer to a pointer.
+
+    `pictures` of its findings and the sections `added` are as they were then.
+    """
+    from orchestrator.report.findings import finding_sections
+    from orchestrator.report.html import html_page, page_without_rule
+    from orchestrator.report.interactive import finding_plots, verdict_plots
+    from orchestrator.report.interactive.embedding import Plots
+    from orchestrator.report.sections import comparison_sections
+
+    plots = finding_plots(findings)
+    sections = (*finding_sections(findings, pictures), *added)
+    if verdict is None:
+        page = Plots(plots)
+        return page_without_rule(study_info, trials_table, sections, folder, page, places)
+    page = Plots({**verdict_plots(verdict), **plots})
+    sections = (*comparison_sections(verdict), *sections)
+    return html_page(verdict, study_info, trials_table, sections, folder, page, places)
 
 
 def _write(path: Path, text: str) -> Path:

@@ -13,10 +13,11 @@ import pytest
 from rich.console import Console
 
 from orchestrator.alarms.judging import judge_alarms
-from orchestrator.alarms.result import Interval, Median, Rate, StudyAlarms
+from orchestrator.alarms.result import Rate, StudyAlarms
 from orchestrator.alarms.rule import AlarmRule
 from orchestrator.alarms.series import ArmRuns, Run, Series
 from orchestrator.findings import Findings
+from orchestrator.intervals import Interval, Median
 from orchestrator.report import StudyInfo, render_findings, write_findings_report
 from orchestrator.report.alarms import (
     alarm_sections,
@@ -199,7 +200,7 @@ def test_a_study_without_any_run_has_a_report(tmp_path: Path) -> None:
     files = write_findings_report(
         Findings(alarms=none), StudyInfo("watch", "watch-1", "Which?"), [], tmp_path
     )
-    assert not [path for path in files if path.suffix == ".png"]
+    assert not [path for path in files.files if path.suffix == ".png"]
     assert "n/a" in (tmp_path / "report.md").read_text(encoding="utf-8")
     assert "no verdict yet" in terminal(none).lower()
 

@@ -112,7 +112,7 @@ def test_claims_of_few_runs_are_drawn_and_shown_as_candidates(tmp_path: Path) ->
     written = write_findings_report(
         Findings(claims=found), StudyInfo("few", "few-1", "?"), [], tmp_path
     )
-    assert tmp_path / "claims.png" in written
+    assert tmp_path / "claims.png" in written.files
     assert "| candidate: holds |" in (tmp_path / "report.md").read_text(encoding="utf-8")
 
 

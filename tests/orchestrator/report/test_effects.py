@@ -186,13 +186,13 @@ def test_stated_comparisons_are_sentences_in_every_form(
     one = ComparisonVerdict(
         "grown", "static", "non_inferiority", 1.0, 0.2, -0.5, 0.9, "not worse by 1", "", said
     )
-    verdict = make_verdict(comparisons=(one, one))
+    verdict = make_verdict(comparisons=(one, one), family=4)
     report = write_report(verdict, info, [], tmp_path)
 
     assert said in report.markdown.read_text()
     assert said in report.html.read_text()
     assert said in text_of(render_verdict(verdict))
-    assert "simultaneous over 2 stated comparisons" in report.markdown.read_text()
+    assert "simultaneous over all 4 comparisons of the verdict" in report.markdown.read_text()
 
 
 def test_a_printed_interval_agrees_with_its_label(causal: EffectTable) -> None:
@@ -239,7 +239,9 @@ def test_a_study_without_a_rule_has_every_form_of_the_report_too(
     files = write_findings_report(
         Findings(StudyEffects(removal=(removal,))), info, trials, tmp_path
     )
-    assert {"report.html", "report.md", "trials.csv", "effects.csv"} <= {f.name for f in files}
+    assert {"report.html", "report.md", "trials.csv", "effects.csv"} <= {
+        f.name for f in files.files
+    }
     page, text = ((tmp_path / f"report.{form}").read_text() for form in ("html", "md"))
     for form in (page, text):
         assert "Which parts?" in form
