@@ -19,8 +19,10 @@ from orchestrator.evaluation.points import asks_points, subject_of
 from orchestrator.evaluation.published import figures_of
 from orchestrator.home import Home
 from orchestrator.ledger import TrialRecord
+from orchestrator.overview import overview_of
 from orchestrator.planning import Plan, PlannedTrial
 from orchestrator.records import State
+from orchestrator.rule_hash import rule_hash
 from telemetry import (
     PublishReport,
     Sink,
@@ -89,6 +91,7 @@ def study_tags(
     trials: int,
     verdict: Verdict | None,
     findings: Findings | None = None,
+    rule: str | None = None,
 ) -> dict[str, str]:
     """What MLflow's table shows of a study beside its name."""
     tags = {
@@ -96,6 +99,7 @@ def study_tags(
         "state": state,
         "trials": str(trials),
         "verdict": verdict.state if verdict else "n/a",
+        "rule": rule or "n/a",
     }
     if verdict is not None:
         return {**tags, "answer": verdict.answer}
@@ -118,12 +122,16 @@ def study_run(
     """The parent run: note, tags, params, and `findings` as metrics, which follow from `ends`.
     `news`, `as_of` and `growth` (a part of the note) are told while the study runs."""
     figures = findings.metrics() if findings else {}
+    ends = list(ends)
     measured = figures_ms(ends)
+    told = verdict is not None or findings is not None
     return StudyRun(
         name=study.name,
         instance=study.instance,
         note=_note(study, plan, verdict, news, as_of, growth, findings),
-        tags=study_tags(study.workload.name, state, len(plan.trials), verdict, findings),
+        tags=study_tags(
+            study.workload.name, state, len(plan.trials), verdict, findings, rule_hash(study.file)
+        ),
         params={"seeds": study.file.seeds, **study.file.base},
         state=state,
         started_ms=(began := planned_ms(study.folder)),
@@ -132,6 +140,13 @@ def study_run(
         origin=study.home.origin,
         figures=figures,
         figures_ms=measured if figures else 0,
+        overview=overview_of(
+            study.file,
+            (arm.name for arm in plan.arms),
+            (item.trial.factors for item in plan.trials),
+            ends,
+            study.folder / "report" if told else None,
+        ),
     )
 
 

@@ -75,7 +75,10 @@ def archive_events(trial_folder: Path | str, *, remove_spools: bool = False) -> 
 
 
 def read_events(path: Path | str) -> Iterator[Event]:
-    """The events of a Parquet file that `archive_events` wrote, tier by tier."""
+    """The events of a Parquet file that `archive_events` wrote, tier by tier.
+
+    Raises `OSError` for a damaged file, and `ValueError` for one of other columns.
+    """
     for tier in _TIERS:
         yield from _archived(Path(path), tier)
 
@@ -214,6 +217,11 @@ def _archived(path: Path, tier: Tier) -> Iterator[Event]:
     import pyarrow.parquet as pq
 
     with _told_of_damage(path), pq.ParquetFile(path) as file:
+        if (found := file.schema_arrow.names)[:2] != ["v", "tier"]:  # as `_tier_of` reads it
+            raise ValueError(
+                f"'{path}' does not hold a trial's archived events: its columns are "
+                f"{', '.join(found)}. An export is a table: pandas.read_parquet reads it."
+            )
         groups = [g for g in range(file.num_row_groups) if _tier_of(file, g) == tier]
         if groups:
             for batch in file.iter_batches(_rows_at_once(file, groups), row_groups=groups):

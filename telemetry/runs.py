@@ -15,6 +15,19 @@ ROWS_TAG = "orrery.rows"
 """Tag of a trial's run whose row log was made anew, and may have another value for a step."""
 
 
+class Overview(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What a page about a study shows first and points at; what is empty is not known yet."""
+
+    question: str = ""
+    arms: tuple[str, ...] = ()
+    factors: tuple[str, ...] = ()
+    """Names of those in which its trials differ."""
+    measures: tuple[str, ...] = ()
+    """Keys of metrics, the one that the study is judged by first."""
+    files: tuple[str, ...] = ()
+    """Names in its report folder."""
+
+
 class StudyRun(msgspec.Struct, frozen=True, omit_defaults=True):
     """A study instance, as a sink shows it: the parent of its trials' runs.
 
@@ -38,6 +51,7 @@ class StudyRun(msgspec.Struct, frozen=True, omit_defaults=True):
     """What follows from all its trials, as `TrialEnd.figures`: None is "not estimated"."""
     figures_ms: int = 0
     """When the last of what they follow from was measured."""
+    overview: Overview = Overview()
 
     @property
     def key(self) -> str:

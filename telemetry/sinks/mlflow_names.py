@@ -12,6 +12,8 @@ from telemetry.runs import StudyRun, TrialEnd, TrialRun
 KEY_CHARACTERS = 250
 PARAM_CHARACTERS = 6000
 TAG_CHARACTERS = 8000
+EXPERIMENT_TAG_CHARACTERS = 5000
+"""MAX_EXPERIMENT_TAG_VAL_LENGTH of the same."""
 
 INSTANCE_TAG = "orrery.study_instance"
 ORIGIN_TAG = "orrery.origin"
@@ -21,7 +23,8 @@ END_TAG = "orrery.end"
 """`TrialEnd.mark`; the end stands whole in the store once the run's status is final too."""
 PARENT_TAG = "mlflow.parentRunId"
 NOTE_TAG = "mlflow.note.content"
-EXPERIMENT_KIND = ("mlflow.experimentKind", "custom_model_development")
+KIND_TAG = "mlflow.experimentKind"
+MODEL_TRAINING = "custom_model_development"
 """Opens the experiment on its runs; without it the UI guesses, often its GenAI pages."""
 
 _REFUSED = re.compile(r"[^/\w.\- :]")
@@ -71,9 +74,7 @@ def value(text: str, limit: int) -> str:
 def trial_tags(study: StudyRun, trial: TrialRun, end: TrialEnd | None) -> dict[str, str]:
     """Every tag of a trial's run except the parent's; a factor never hides a tag of ours."""
     tags = {
-        (f"factor.{name}" if name in _RESERVED or "." in name else name): str(level)
-        for name, level in trial.factors.items()
-        if level is not None
+        factor_tag(name): str(level) for name, level in trial.factors.items() if level is not None
     }
     tags |= trial.tags
     tags |= {
@@ -98,6 +99,11 @@ def trial_tags(study: StudyRun, trial: TrialRun, end: TrialEnd | None) -> dict[s
     return sendable(tags)
 
 
+def factor_tag(name: str) -> str:
+    """The tag of a factor."""
+    return f"factor.{name}" if name in _RESERVED or "." in name else name
+
+
 def sendable(tags: dict[str, str]) -> dict[str, str]:
     """Tags as MLflow takes them."""
     return {key(name): value(text, TAG_CHARACTERS) for name, text in tags.items()}
@@ -112,6 +118,14 @@ def end_tags(end: TrialEnd) -> dict[str, str]:
         tags["failure"] = end.failure_kind
     if end.failure_cause is not None:
         tags["cause"] = end.failure_cause
+    return tags
+
+
+def experiment_tags(study: StudyRun) -> dict[str, str]:
+    """Tags of a study's experiment; its note is what the list of experiments says of it."""
+    tags = {KIND_TAG: MODEL_TRAINING}
+    if study.overview.question:
+        tags[NOTE_TAG] = value(study.overview.question, EXPERIMENT_TAG_CHARACTERS)
     return tags
 
 

@@ -12,9 +12,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from telemetry.rowlog import Row
 from telemetry.runs import ROWS_TAG, StudyRun, TrialEnd, TrialRun, figure_rows, flattened
 from telemetry.sinks import mlflow_names as names
+from telemetry.sinks import mlflow_pages as pages
 from telemetry.sinks.mlflow_store import MlflowStore, translated
 from telemetry.sinks.protocol import RunGoneError
 
@@ -39,6 +42,8 @@ class _KnownStudy:
     experiment_id: str
     parent: _KnownRun
     trials: dict[str, _KnownRun]
+    view: str = ""
+    """The saved view that was sent last."""
 
 
 class MlflowSink:
@@ -115,34 +120,48 @@ class MlflowSink:
             parent = self._study(study).parent
             self._store.copy_artifacts(parent.artifact_uri, str(folder), under)
 
+    def study_page(self, study: StudyRun, *, shared: bool = False) -> str | None:
+        """The path of the page with a study's runs, None if it has none here. `shared`: by the
+        saved view, for a server that knows nothing of it (`orchestrator.mlflow_app` does)."""
+        with translated():
+            experiment = self._store.client().get_experiment_by_name(study.name)
+            if experiment is None:
+                return None
+            wanted = f"tags.`{names.INSTANCE_TAG}` = '{study.instance}'"
+            if not self._store.client().search_runs(
+                [experiment.experiment_id], wanted, max_results=1
+            ):
+                return None
+            return pages.study_page(str(experiment.experiment_id), shared=shared)
+
     # -- studies --------------------------------------------------------------------------------
 
     def _study(self, study: StudyRun) -> _KnownStudy:
         known = self._studies.get(study.key)
         if known is None:
-            experiment_id = self._experiment(study.name)
+            experiment_id = self._experiment(study)
             parent, trials = self._runs_of(experiment_id, study)
             if parent is None:
                 parent = self._create_parent(experiment_id, study)
             known = self._studies[study.key] = _KnownStudy(experiment_id, parent, trials)
         return known
 
-    def _experiment(self, name: str) -> str:
+    def _experiment(self, study: StudyRun) -> str:
         client = self._store.client()
-        tag, kind = names.EXPERIMENT_KIND
+        name, tags = study.name, names.experiment_tags(study)
         experiment = client.get_experiment_by_name(name)
         if experiment is None:
             location = f"{self.artifact_root}/{name}" if self.artifact_root else None
             try:
-                return str(client.create_experiment(name, location, tags={tag: kind}))
+                return str(client.create_experiment(name, location, tags=tags))
             except Exception as error:
                 if getattr(error, "error_code", "") != "RESOURCE_ALREADY_EXISTS":
                     raise
                 experiment = client.get_experiment_by_name(name)  # another process was first
         if experiment.lifecycle_stage != "active":
             client.restore_experiment(experiment.experiment_id)
-        if tag not in experiment.tags:
-            client.set_experiment_tag(experiment.experiment_id, tag, kind)
+        for tag in tags.keys() - experiment.tags.keys():  # what a person has changed stays
+            client.set_experiment_tag(experiment.experiment_id, tag, tags[tag])
         return str(experiment.experiment_id)
 
     def _runs_of(
@@ -181,16 +200,27 @@ class MlflowSink:
         return _KnownRun(run.info.run_id, run.info.artifact_uri, tags=tags)
 
     def _bring_up_to_date(self, study: StudyRun) -> str:
-        parent = self._study(study).parent
+        known = self._study(study)
+        parent = known.parent
         try:
             with translated():
                 rows = figure_rows(study.figures, study.figures_ms)
-                self._log(parent, rows, flattened(study.params), names.study_tags(study))
+                note = pages.linked_note(study, known.experiment_id, parent.run_id)
+                tags = names.study_tags(msgspec.structs.replace(study, note=note))
+                self._log(parent, rows, flattened(study.params), tags)
+                self._save_view(known, study)
                 self._tell_state(parent, study)
         except RunGoneError:
             del self._studies[study.key]
             raise
         return parent.run_id
+
+    def _save_view(self, known: _KnownStudy, study: StudyRun) -> None:
+        view = pages.view(study.overview, known.parent.run_id)
+        if known.view == view or len(view) > names.EXPERIMENT_TAG_CHARACTERS:
+            return
+        self._store.client().set_experiment_tag(known.experiment_id, pages.VIEW_TAG, view)
+        known.view = view
 
     def _tell_state(self, parent: _KnownRun, study: StudyRun) -> None:
         state = study.state if study.state in names.STATUS else None

@@ -22,6 +22,7 @@ from telemetry import (
     rebuild_rows,
     spools_of,
 )
+from telemetry.export import ExportTrial, write_parquet
 from telemetry.parquet import events_in_order
 
 Emit = Callable[..., Emitter]
@@ -272,3 +273,12 @@ def test_a_damaged_file_is_named_and_is_an_error_of_a_file(
     with pytest.raises(OSError, match=r"events\.parquet' is damaged"):
         archive_events(trial.path, remove_spools=True)
     assert len(spools_of(trial.path)) == 1
+
+
+def test_an_export_is_told_apart_from_a_trial_s_archive(trial: TrialRun, emit: Emit) -> None:
+    fill(trial, emit, 0).close()
+    path = trial.path / "exported.parquet"
+    with path.open("wb") as file:
+        write_parquet([ExportTrial(trial.path, "study", "better", 0, 1)], file, (1, 2, 3), int)
+    with pytest.raises(ValueError, match=r"its columns are study, arm, .* pandas\.read_parquet"):
+        list(read_events(path))
