@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
+from statistics import fmean
 from types import TracebackType
 from typing import TYPE_CHECKING, Protocol
 
@@ -16,38 +18,59 @@ if TYPE_CHECKING:
     from orchestrator.records import Failure, State
 
 MOST_ROWS = 24
+MOST_NAMED = 4
+"""Running trials that a line of a log names."""
+MEASURED_ARMS = 2
+LONG_S = 120.0
+"""Beside a trial that takes as long, the start of its worker does not count."""
+SILENCE_S = 60.0
+"""A log hears that a run goes on when nothing has happened for so long."""
 
 
 class Progress(AbstractContextManager["Progress"], Protocol):
-    """Who shows how a run goes on."""
+    """Who shows how a run goes on. `name` tells a trial from the others of its arm."""
 
     def note(self, text: str) -> None: ...
 
-    def started(self, arm: str, label: str) -> None: ...
+    def started(self, arm: str, name: str) -> None: ...
 
     def reported(
-        self, arm: str, label: str, step: int, metrics: Mapping[str, float | None]
+        self, arm: str, name: str, step: int, metrics: Mapping[str, float | None]
     ) -> None: ...
 
-    def ended(self, arm: str, label: str, state: State, value: float | None) -> None: ...
+    def ended(self, arm: str, name: str, state: State, value: float | None) -> None: ...
 
-    def failed(self, arm: str, label: str, failure: Failure, again: bool) -> None: ...
+    def failed(self, arm: str, name: str, failure: Failure, again: bool) -> None: ...
 
     def measured(self, done: int, total: int, per_s: float) -> None:
         """Points: so many of so many, at so many a second."""
 
 
 @dataclass
+class _Running:
+    """A trial that runs: what it has told last, and when it was handed out."""
+
+    now: str
+    since_s: float
+    starts_worker: bool
+    """Its worker starts with it, which takes seconds that no later trial takes."""
+
+
+@dataclass
 class _ArmRow:
     total: int = 0
+    to_run: int = 0
+    """Trials of it that this run has still to end."""
     done: int = 0
     failed: int = 0
-    running: dict[str, str] = field(default_factory=dict)
+    running: dict[str, _Running] = field(default_factory=dict)
     values: list[float] = field(default_factory=list)
+    took_s: list[float] = field(default_factory=list)
+    """Of its trials that ended in this run, but for those that say more of a worker's start."""
 
 
 class Tally:
-    """Counts per arm, common to both ways of showing them."""
+    """Counts per arm, common to all ways of showing them."""
 
     def __init__(self, plan: Plan, metric: str | None, extra: int = 0) -> None:
         self.metric = metric
@@ -61,10 +84,12 @@ class Tally:
                 value = item.record.outcome.values().get(metric) if metric else None
                 if value is not None:
                     row.values.append(value)
+        for item in plan.to_run:
+            self.rows[item.trial.arm].to_run += 1
         self.total = sum(row.total for row in self.rows.values()) + extra
         self.ran = 0
-        self._first_s: float | None = None
         self.to_run = len(plan.to_run) + extra
+        self._most_running = 0
 
     @property
     def done(self) -> int:
@@ -77,24 +102,52 @@ class Tally:
     def row(self, arm: str) -> _ArmRow:
         return self.rows.setdefault(arm, _ArmRow())
 
-    def finish(self, arm: str, label: str, value: float | None, state: State = "done") -> None:
+    def start(self, arm: str, name: str) -> None:
+        self.row(arm).running[name] = _Running("starting", time.monotonic(), self.ran == 0)
+        running = sum(len(row.running) for row in self.rows.values())
+        self._most_running = max(self._most_running, running)
+
+    def report(self, arm: str, name: str, step: int) -> None:
+        if (running := self.row(arm).running.get(name)) is not None:
+            running.now = f"step {step}"
+
+    def lose(self, arm: str, name: str) -> None:
+        """It will be tried again."""
+        self.row(arm).running.pop(name, None)
+
+    def finish(self, arm: str, name: str, value: float | None, state: State = "done") -> None:
         row = self.row(arm)
-        row.running.pop(label, None)
+        running = row.running.pop(name, None)
         row.done += state not in ("failed", "cancelled")
         row.failed += state == "failed"
+        row.to_run = max(0, row.to_run - 1)
         self.ran += 1
-        self._first_s = time.monotonic() if self._first_s is None else self._first_s
+        if running is not None and state == "done":
+            took_s = time.monotonic() - running.since_s
+            if took_s >= LONG_S or not running.starts_worker:
+                row.took_s.append(took_s)
         if value is not None:
             row.values.append(value)
 
     def time_left(self) -> str:
-        """`about 3 min left`, from the pace since the first trial was through, as workers start
-        before it; empty until three are."""
-        if self._first_s is None or self.ran < 3 or self.ran >= self.to_run:
+        """`about 3 min 10 s left`, from what trials of each arm take and how many run at once;
+        `at least` while some arm has not ended any, which then counts as the quickest; empty until
+        two arms (or the only one) have."""
+        left = self.to_run - self.ran
+        means = {arm: fmean(row.took_s) for arm, row in self.rows.items() if row.took_s}
+        open_arms = [arm for arm, row in self.rows.items() if row.to_run]
+        if left <= 0 or len(means) < min(MEASURED_ARMS, len({*means, *open_arms})):
             return ""
-        since_s = time.monotonic() - self._first_s
-        left_s = since_s / (self.ran - 1) * (self.to_run - self.ran)
-        return f"about {duration(left_s)} left"
+        quickest, now = min(means.values()), time.monotonic()
+        listed = sum(self.rows[arm].to_run for arm in open_arms)
+        work_s = max(0, left - listed) * quickest  # what a search has still to propose
+        for arm in open_arms:
+            row, mean = self.rows[arm], means.get(arm, quickest)
+            begun_s = sum(min(mean, now - one.since_s) for one in row.running.values())
+            work_s += max(0.0, row.to_run * mean - begun_s)
+        left_s = work_s / max(1, min(self._most_running, left))
+        known = listed >= left and all(arm in means for arm in open_arms)
+        return f"{'about' if known else 'at least'} {duration(left_s)} left"
 
 
 def duration(seconds: float) -> str:
@@ -132,13 +185,19 @@ class Sparsely:
 
 
 class PlainProgress:
-    """A line per event, for logs and pipes."""
+    """A line per event with the time of day, for logs and pipes, and one where nothing has happened
+    for `silence_s`."""
 
-    def __init__(self, console: Console, tally: Tally) -> None:
-        self._console, self._tally = console, tally
+    def __init__(self, console: Console, tally: Tally, silence_s: float = SILENCE_S) -> None:
+        self._console, self._tally, self._silence_s = console, tally, silence_s
         self._points = Sparsely()
+        self._lock = threading.RLock()
+        self._over = threading.Event()
+        self._told_at_s = time.monotonic()
+        self._thread = threading.Thread(target=self._break_silences, daemon=True)
 
     def __enter__(self) -> PlainProgress:
+        self._thread.start()
         return self
 
     def __exit__(
@@ -147,39 +206,68 @@ class PlainProgress:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        return None
+        self._over.set()
+        self._thread.join()
 
     def note(self, text: str) -> None:
         self._line(text)
 
-    def started(self, arm: str, label: str) -> None:
-        """Too much for a log."""
+    def started(self, arm: str, name: str) -> None:
+        with self._lock:
+            self._tally.start(arm, name)
 
-    def reported(
-        self, arm: str, label: str, step: int, metrics: Mapping[str, float | None]
-    ) -> None:
-        """Too much for a log."""
+    def reported(self, arm: str, name: str, step: int, metrics: Mapping[str, float | None]) -> None:
+        with self._lock:
+            self._tally.report(arm, name, step)
 
-    def ended(self, arm: str, label: str, state: State, value: float | None) -> None:
-        self._tally.finish(arm, label, value, state)
-        shown = f"  {self._tally.metric} {value:.2f}" if value is not None else ""
-        self._line(f"{self._count()} {state} {arm}  {label}{shown}  {self._tally.time_left()}")
+    def ended(self, arm: str, name: str, state: State, value: float | None) -> None:
+        with self._lock:
+            self._tally.finish(arm, name, value, state)
+            shown = f"  {self._tally.metric} {value:.2f}" if value is not None else ""
+            self._line(f"{self._count()} {state} {arm} {name}{shown}  {self._tally.time_left()}")
 
-    def failed(self, arm: str, label: str, failure: Failure, again: bool) -> None:
-        if not again:
-            self._tally.finish(arm, label, None, "failed")
-        what = "lost, will be tried again" if again else f"failed ({failure.kind})"
-        self._line(f"{self._count()} {what}: {arm}  {label}: {failure.cause}")
+    def failed(self, arm: str, name: str, failure: Failure, again: bool) -> None:
+        with self._lock:
+            if again:
+                self._tally.lose(arm, name)
+            else:
+                self._tally.finish(arm, name, None, "failed")
+            what = "lost, will be tried again" if again else f"failed ({failure.kind})"
+            self._line(f"{self._count()} {what}: {arm} {name}: {failure.cause}")
 
     def measured(self, done: int, total: int, per_s: float) -> None:
         if self._points.is_due(done, total):
             self._line(points_text(done, total, per_s))
 
+    def _break_silences(self) -> None:
+        wait_s = self._silence_s
+        while not self._over.wait(wait_s):
+            with self._lock:
+                silent_s = time.monotonic() - self._told_at_s
+                if silent_s >= self._silence_s and (text := self._running()):
+                    left = self._tally.time_left()
+                    self._line(f"{self._count()} {text}{f'; {left}' if left else ''}")
+                    silent_s = 0.0
+            wait_s = self._silence_s - min(silent_s, self._silence_s / 2)
+
+    def _running(self) -> str:
+        """`running: wide seed 3 (1f2b72c4) step 40 and 3 more`; empty if nothing runs."""
+        running = [
+            f"{arm} {name} {one.now}"
+            for arm, row in self._tally.rows.items()
+            for name, one in row.running.items()
+        ]
+        more = f" and {len(running) - MOST_NAMED} more" if len(running) > MOST_NAMED else ""
+        return f"running: {', '.join(running[:MOST_NAMED])}{more}" if running else ""
+
     def _count(self) -> str:
         return f"[{self._tally.done}/{self._tally.total}]"
 
     def _line(self, text: str) -> None:
-        self._console.print(text.rstrip(), markup=False, highlight=False, soft_wrap=True)
+        with self._lock:
+            self._told_at_s = time.monotonic()
+            line = f"{time.strftime('%H:%M:%S')} {text.rstrip()}"
+            self._console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
 class LiveProgress:
@@ -212,24 +300,26 @@ class LiveProgress:
     def note(self, text: str) -> None:
         self._note = text
 
-    def started(self, arm: str, label: str) -> None:
+    def started(self, arm: str, name: str) -> None:
         self._note = ""
-        self._tally.row(arm).running[label] = "starting"
+        self._tally.start(arm, name)
 
-    def reported(
-        self, arm: str, label: str, step: int, metrics: Mapping[str, float | None]
-    ) -> None:
-        self._tally.row(arm).running[label] = f"step {step}"
+    def reported(self, arm: str, name: str, step: int, metrics: Mapping[str, float | None]) -> None:
+        self._tally.report(arm, name, step)
 
-    def ended(self, arm: str, label: str, state: State, value: float | None) -> None:
-        self._tally.finish(arm, label, value, state)
+    def ended(self, arm: str, name: str, state: State, value: float | None) -> None:
+        self._tally.finish(arm, name, value, state)
 
-    def failed(self, arm: str, label: str, failure: Failure, again: bool) -> None:
-        self._tally.row(arm).running.pop(label, None)
-        if not again:
-            self._tally.finish(arm, label, None, "failed")
+    def failed(self, arm: str, name: str, failure: Failure, again: bool) -> None:
+        from rich.text import Text
+
+        if again:
+            self._tally.lose(arm, name)
+        else:
+            self._tally.finish(arm, name, None, "failed")
         what = "lost, will be tried again" if again else f"failed ({failure.kind})"
-        self._console.print(f"[red]{what}[/]: {arm}: ", failure.cause, highlight=False)
+        told = Text.assemble((what, "red"), f": {arm} {name}: {failure.cause}")
+        self._console.print(told, highlight=False)
 
     def measured(self, done: int, total: int, per_s: float) -> None:
         self._points = (done, total, per_s)
@@ -254,7 +344,7 @@ class LiveProgress:
             if name not in kept:
                 continue
             mean = f"{sum(row.values) / len(row.values):.2f}" if row.values else "n/a"
-            now = ", ".join(row.running.values())
+            now = ", ".join(one.now for one in row.running.values())
             failed = Text(str(row.failed), style="red") if row.failed else "0"
             means = [mean] if tally.metric else []
             table.add_row(name, f"{row.done}/{row.total}", failed, *means, now)
@@ -278,9 +368,11 @@ class LiveProgress:
         return Group(head, table, *tail)
 
 
-def progress_for(
-    console: Console, plan: Plan, metric: str | None, extra: int = 0
-) -> LiveProgress | PlainProgress:
-    """The live table in a terminal, lines elsewhere."""
+def progress_for(console: Console, plan: Plan, metric: str | None, extra: int = 0) -> Progress:
+    """The live table in a terminal, one that is drawn anew in a notebook, lines elsewhere."""
     tally = Tally(plan, metric, extra)
+    if console.is_jupyter:
+        from orchestrator.notebook import NotebookProgress
+
+        return NotebookProgress(tally)
     return LiveProgress(console, tally) if console.is_terminal else PlainProgress(console, tally)

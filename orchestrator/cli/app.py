@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Annotated
 
 import typer
 
 from orchestrator.cli import (
+    calibrate,
     cancel,
     codec,
     export,
     logs,
     looking,
+    new,
     publish,
     replay,
+    report,
     running,
     upkeep,
+    verdict,
     watch,
 )
 
@@ -46,24 +51,33 @@ def _root(
     pass
 
 
-app.command("list")(looking.list_studies)
-app.command("plan")(looking.plan)
-app.command("run")(running.run)
-app.command("status")(looking.status)
-app.command("watch")(watch.watch)
-app.command("logs")(logs.logs)
-app.command("retry")(running.retry)
-app.command("cancel")(cancel.cancel)
-app.command("trace")(looking.trace)
-app.command("replay")(replay.replay)
-app.command("report")(looking.report)
-app.command("export")(export.export)
-app.command("publish")(publish.publish)
-app.command("ui")(upkeep.ui)
-app.command("encode")(codec.encode)
-app.command("decode")(codec.decode)
-app.command("inspect")(codec.inspect)
-app.command("schema")(looking.schema)
-app.command("doctor")(upkeep.doctor)
-app.command("gc")(upkeep.gc)
+def _add(name: str, command: Callable[..., None]) -> None:
+    """Its docstring is its help, each paragraph on one line: typer wraps only the first itself."""
+    paragraphs = (command.__doc__ or "").split("\n\n")
+    app.command(name, help="\n\n".join(" ".join(one.split()) for one in paragraphs))(command)
+
+
+_add("list", looking.list_studies)
+app.add_typer(new.new, name="new")
+_add("plan", looking.plan)
+_add("calibrate", calibrate.calibrate)
+_add("run", running.run)
+_add("status", looking.status)
+_add("watch", watch.watch)
+_add("logs", logs.logs)
+_add("retry", running.retry)
+_add("cancel", cancel.cancel)
+_add("trace", looking.trace)
+_add("replay", replay.replay)
+_add("report", report.report)
+_add("verdict", verdict.verdict)
+_add("export", export.export)
+_add("publish", publish.publish)
+_add("ui", upkeep.ui)
+_add("encode", codec.encode)
+_add("decode", codec.decode)
+_add("inspect", codec.inspect)
+_add("schema", looking.schema)
+_add("doctor", upkeep.doctor)
+_add("gc", upkeep.gc)
 app.add_typer(upkeep.ledger, name="ledger")

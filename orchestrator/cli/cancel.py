@@ -37,9 +37,10 @@ def cancel(
     ] = 60.0,
     as_json: AsJson = False,
 ) -> None:
-    """End a study, or one trial of it, wherever it runs. What was done is kept, and `orrery run`
-    goes on with a study where it was left; `orrery retry` also with a trial that was cancelled
-    alone.
+    """End a study, or one trial of it, wherever it runs.
+
+    What was done is kept: orrery run goes on with a study where it was left, and orrery retry also
+    with a trial that was cancelled alone.
 
     Exit code 0: all of it has ended; 1: something has not yet.
     """

@@ -27,7 +27,7 @@ def export(
     preset: Preset = None,
     format: Annotated[
         str | None,
-        typer.Option("--format", metavar="parquet|jsonl", help="[by --out's ending, parquet]"),
+        typer.Option("--format", metavar="parquet|jsonl", help="\\[by --out's ending, parquet]"),
     ] = None,
     out: Annotated[
         str | None,
@@ -35,7 +35,7 @@ def export(
     ] = None,
     tier: Annotated[
         str | None,
-        typer.Option("--tier", metavar="1,2,3", help="1 context, 2 metrics, 3 traces [all]."),
+        typer.Option("--tier", metavar="1,2,3", help="1 context, 2 metrics, 3 traces \\[all]."),
     ] = None,
     flat: Annotated[
         bool, typer.Option("--flat", help="Metrics in long form, a row for each value.")
@@ -44,7 +44,7 @@ def export(
     home: HomeFolder = None,
     as_json: AsJson = False,
 ) -> None:
-    """The events of all attempts and ranks as one file (columns: docs/events.md)."""
+    """The events of all attempts and ranks as one file, a row each."""
     from rich.console import Console
 
     from orchestrator.cli.options import parsed_settings

@@ -31,7 +31,7 @@ def logs(
     rank: Annotated[int, typer.Option("--rank", min=0, metavar="N", help="Of that rank.")] = 0,
     attempt: Annotated[
         int | None,
-        typer.Option("--attempt", min=0, metavar="K", help="Of that attempt [the newest]."),
+        typer.Option("--attempt", min=0, metavar="K", help="Of that attempt \\[the newest]."),
     ] = None,
     as_json: AsJson = False,
 ) -> None:

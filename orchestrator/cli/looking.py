@@ -1,6 +1,6 @@
-"""Commands that look and run no trial: list, plan, status, trace, report, schema.
+"""Commands that look and run no trial: list, plan, status, trace, schema.
 
-`status` also brings MLflow to the state of the files, and `report` writes the report's folder.
+`status` also brings MLflow to the state of the files.
 """
 
 from __future__ import annotations
@@ -34,15 +34,17 @@ def list_studies(as_json: AsJson = False) -> None:
     if as_json:
         print_json(entries)
         return
-    width = max(len(entry["name"]) for several in entries.values() for entry in several)
+    from orchestrator.cli.wrapping import labelled
+
+    width = 2 + max(len(entry["name"]) for several in entries.values() for entry in several)
     typer.echo("Studies (orrery run STUDY):")
     for entry in entries["studies"]:
-        typer.echo(f"  {entry['name']:<{width}} {entry['question']}")
+        typer.echo(labelled(f"  {entry['name']}", width, entry["question"]))
         if entry["presets"]:
-            typer.echo(f"  {'':<{width}} presets: {', '.join(entry['presets'])}")
+            typer.echo(labelled("", width, f"presets: {', '.join(entry['presets'])}"))
     typer.echo("Workloads:")
     for entry in entries["workloads"]:
-        typer.echo(f"  {entry['name']:<{width}} {entry['source']}")
+        typer.echo(labelled(f"  {entry['name']}", width, entry["source"]))
 
 
 def plan(
@@ -116,43 +118,6 @@ def trace(
         typer.echo(told.text())
 
 
-def report(
-    study: StudyName,
-    settings: Settings = None,
-    preset: Preset = None,
-    home: HomeFolder = None,
-    as_json: AsJson = False,
-) -> None:
-    """The verdict, with tables and plots as Markdown, CSV and HTML."""
-    from orchestrator.reporting import report_study
-
-    chosen = known_study(study, settings, preset, home)
-    made = chosen.plan()
-    written = report_study(chosen, made)
-    if written.verdict is None and not written.findings:
-        from orchestrator.judging import verdict_of
-
-        verdict_of(chosen, made)  # says what is missing
-        return
-    if as_json:
-        told = written.verdict.to_json() if written.verdict is not None else {}
-        files = [str(path) for path in written.files]
-        print_json({**told, **written.findings.to_json(), "files": files})
-        return
-    from rich.console import Console
-
-    from orchestrator.report.terminal import render_findings, render_verdict
-
-    out = Console(highlight=False)
-    if written.verdict is not None:
-        out.print(render_verdict(written.verdict, written.findings))
-    else:
-        out.print(render_findings(written.findings))
-    for path in written.files:
-        if path.suffix in (".html", ".md", ".csv", ".png"):
-            typer.echo(str(path))
-
-
 def schema(
     workload: Annotated[
         str | None, typer.Argument(help="A workload: prints the schema of its configuration.")
@@ -198,10 +163,13 @@ def publish_what_is_left(study: Study, made: Plan) -> None:
 
 def _plan_json(study: Study, made: Plan) -> dict[str, Any]:
     from orchestrator.cli.points_text import curves_json, points_json
+    from orchestrator.earlier import damaged_plan_notes
+    from orchestrator.rule_hash import rule_hash
 
     return {
         "study": study.instance,
         "question": study.file.question,
+        "rule": rule_hash(study.file),
         "arms": [
             {"name": arm.name, "role": arm.role, "overrides": dict(arm.overrides)}
             for arm in made.arms
@@ -222,7 +190,7 @@ def _plan_json(study: Study, made: Plan) -> dict[str, Any]:
         "known": made.known,
         "to_run": len(made.to_run) + made.proposals_left,
         "known_under_other_code": made.other_code,
-        "notes": list(made.notes),
+        "notes": [*made.notes, *damaged_plan_notes(study)],
         "points": points_json(made),
         "curves": curves_json(study),
     }

@@ -10,7 +10,9 @@ from orchestrator.cli.heading import heading
 from orchestrator.cli.points_text import curve_lines, points_lines
 from orchestrator.counted import counted
 from orchestrator.disk import folder_bytes
+from orchestrator.earlier import damaged_plan_notes
 from orchestrator.progress import duration
+from orchestrator.rule_hash import rule_hash
 from orchestrator.statement_checks import statement_lines
 
 if TYPE_CHECKING:
@@ -58,6 +60,9 @@ def summary_lines(study: Study, plan: Plan, place: Place | None = None) -> list[
     from orchestrator.judging import resolvable
 
     lines = [*plan.notes, *curve_lines(study), *statement_lines(study.file)]
+    if (rule := rule_hash(study.file)) is not None:
+        lines += damaged_plan_notes(study)
+        lines.append(f"rule {rule}: fixed with the first plan; a report under another is post hoc")
     known = f"known {plan.known}"
     if plan.other_code:
         known += f" ({plan.other_code} under other code; --same-code would run them again)"
@@ -76,7 +81,7 @@ def summary_lines(study: Study, plan: Plan, place: Place | None = None) -> list[
     lines.append(_resources(study, plan, place))
     can = resolvable(study, plan)
     if can is not None:
-        lines.append(f"{can[0].text} ({can[1]})")
+        lines += [can[0].text, f"Noise: {can[1]}"]
     return lines
 
 
@@ -90,7 +95,7 @@ def _resources(study: Study, plan: Plan, place: Place | None) -> str:
         places = _places_here(wanted)
         if places < 1:
             return f"{text}more than this machine has ({usable_cpus()} CPUs)"
-        text += f"{places} at once here"
+        text += f"{counted(places, 'trial')} at once here"
     else:
         places = None
         text += f"as many at once as '{place}' has room for"

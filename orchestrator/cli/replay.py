@@ -15,7 +15,7 @@ def replay(
     ],
     attempt: Annotated[
         int | None,
-        typer.Option("--attempt", min=0, metavar="N", help="Only this attempt [all together]."),
+        typer.Option("--attempt", min=0, metavar="N", help="Only this attempt \\[all together]."),
     ] = None,
     tolerance: Annotated[
         float,

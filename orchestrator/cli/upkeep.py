@@ -6,19 +6,36 @@ from typing import Annotated
 
 import typer
 
-from orchestrator.cli.options import AsJson, HomeFolder, On, print_json
+from orchestrator.cli.options import AsJson, HomeFolder, On, known_study, print_json
 
 ledger = typer.Typer(name="ledger", help="The index over the trials' files.", no_args_is_help=True)
 
 
 def ui(
+    study: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="[STUDY]", help="Open on the runs of this study.", show_default=False
+        ),
+    ] = None,
     home: HomeFolder = None,
     port: Annotated[int, typer.Option("--port", help="The next free one is taken.")] = 5000,
+    opens: Annotated[
+        bool | None,
+        typer.Option(
+            "--open/--no-open",
+            help="Open a browser; by default where there is one, at a terminal.",
+            show_default=False,
+        ),
+    ] = None,
 ) -> None:
     """MLflow's pages on this home, on the loopback address."""
+    from rich.console import Console
+
     from orchestrator.browsing import serve
 
-    raise typer.Exit(serve(home, port, typer.echo))
+    asked = known_study(study, None, None, home) if study is not None else None
+    raise typer.Exit(serve(home, asked, port, Console(), opens))
 
 
 def doctor(
@@ -34,6 +51,7 @@ def doctor(
     With --on what is found at that place: whether runs there would be accepted. With --model
     whether a model is whole, reads text, and where oscillators can be joined to it.
     """
+    from orchestrator.cli.wrapping import labelled
     from orchestrator.doctor import examine_model, examine_place
     from orchestrator.errors import UsageError
 
@@ -46,7 +64,7 @@ def doctor(
         findings.append(finding)
         if not as_json:
             mark = {True: "ok  ", False: "FAIL", None: "    "}[finding.ok]
-            typer.echo(f"{mark} {finding.what:<17} {finding.found}")
+            typer.echo(labelled(f"{mark} {finding.what}", 22, finding.found))
     if as_json:
         print_json([{"what": f.what, "ok": f.ok, "found": f.found} for f in findings])
     raise typer.Exit(1 if any(finding.ok is False for finding in findings) else 0)
