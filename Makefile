@@ -7,7 +7,7 @@ STAMP := $(VENV)/.installed
 WORKERS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint types unit slow bench pictures constraints clean
+.PHONY: help setup demo test lint types unit slow bench docs pictures constraints clean
 
 help:  ## this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -50,6 +50,10 @@ slow: $(STAMP)  ## the tests that take minutes
 bench: $(STAMP)  ## speed and memory, as ratios in one run
 	$(BIN)/python -m pytest -m bench tests/benchmarks -s $(PYTEST_ARGS)
 
+docs: $(STAMP)  ## the documentation as pages, in site/ (open site/index.html)
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+	@echo "site/index.html"
+
 pictures: $(STAMP)  ## the pictures of README and docs, from the last runs
 	$(BIN)/python docs/pictures/make_pictures.py
 
@@ -57,4 +61,4 @@ constraints: $(STAMP)  ## pin what is installed now
 	@{ sed -n '/^#/p' constraints.txt; $(BIN)/python -m pip freeze --exclude-editable | sed 's/+cpu//'; } > constraints.new && mv constraints.new constraints.txt
 
 clean:  ## remove .venv and caches (not your results in .orrery)
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache
+	rm -rf $(VENV) site .mypy_cache .ruff_cache .pytest_cache
