@@ -17,9 +17,13 @@ class SlurmSettings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     partition: str | None = None
+    """Where jobs queue. Default: the cluster's own."""
     account: str | None = None
+    """Who is charged. Default: the user's own."""
     qos: str | None = None
+    """Quality of service. Default: the user's own."""
     constraint: str | None = None
+    """Features that nodes must have, e.g. `a100|h100`."""
     gres: str | None = None
     """Generic resources of a job, e.g. `gpu:a100:2`. Default: what the trials on it take."""
     exclude: str | None = None

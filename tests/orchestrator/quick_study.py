@@ -10,11 +10,12 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import chdir, closing, contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
-from io import StringIO
+from io import BytesIO, StringIO, TextIOWrapper
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import yaml
 from rich.console import Console
@@ -232,6 +233,38 @@ def orrery(
         env=environment(**variables),
         timeout=patience_s,
     )
+
+
+def orrery_here(
+    *words: str | Path, cwd: Path, **variables: str
+) -> subprocess.CompletedProcess[str]:
+    """As `orrery`, in this process, which has loaded what a new one would load for seconds: for
+    what a command says and does, where it does not matter who runs it."""
+    from orchestrator.cli import main
+
+    encoding = variables.get("PYTHONIOENCODING", "utf-8")
+    out, err = (TextIOWrapper(BytesIO(), encoding=encoding) for _ in range(2))
+    code = 0
+    with (
+        chdir(cwd),
+        patch.dict(os.environ, environment(**variables), clear=True),
+        patch.object(sys, "argv", ["orrery", *map(str, words)]),
+        redirect_stdout(out),
+        redirect_stderr(err),
+    ):
+        try:
+            main()
+        except SystemExit as stop:
+            code = stop.code if isinstance(stop.code, int) else 0
+    told = [_text(stream, encoding) for stream in (out, err)]
+    return subprocess.CompletedProcess(sys.argv, code, *told)
+
+
+def _text(stream: TextIOWrapper, encoding: str) -> str:
+    stream.flush()
+    content = stream.detach()
+    assert isinstance(content, BytesIO)
+    return content.getvalue().decode(encoding)
 
 
 @contextmanager

@@ -28,6 +28,7 @@ from tests.orchestrator.quick_study import (
     finish,
     mlflow_rows,
     orrery,
+    orrery_here,
     quick_study,
     rule,
     tickets,
@@ -252,7 +253,7 @@ def test_an_attempt_whose_process_is_gone_is_recorded_as_cancelled(planned: Stud
 
 @pytest.mark.parametrize("name", ["nothing-of-this", "."])
 def test_an_unknown_name_is_refused(planned: Study, name: str) -> None:
-    done = orrery("cancel", name, "--home", str(planned.home.root), cwd=planned.home.root)
+    done = orrery_here("cancel", name, "--home", str(planned.home.root), cwd=planned.home.root)
     assert done.returncode == 2
     assert f"No study and no trial '{name}'" in done.stderr
     assert not (planned.home.studies / "cancel").exists()
@@ -262,14 +263,16 @@ def test_a_few_digits_of_an_id_are_refused(planned: Study) -> None:
     """Of a home with one trial they would name it."""
     identity = tickets(planned)[0].identity
     planned.home.trial(identity).mkdir()
-    done = orrery("cancel", identity[:3], "--home", str(planned.home.root), cwd=planned.home.root)
+    done = orrery_here(
+        "cancel", identity[:3], "--home", str(planned.home.root), cwd=planned.home.root
+    )
     assert done.returncode == 2
     assert "give 6 digits or more" in done.stderr
     assert cancelling.cancelled_trials(planned.folder) == frozenset()
 
 
 def test_a_study_that_has_never_run_is_refused(planned: Study) -> None:
-    done = orrery("cancel", "lora-sweep", cwd=planned.home.root)
+    done = orrery_here("cancel", "lora-sweep", cwd=planned.home.root)
     assert done.returncode == 2
     assert "has never run" in done.stderr
 

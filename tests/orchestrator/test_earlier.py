@@ -9,9 +9,13 @@ from typing import Any
 import pytest
 
 from orchestrator import Selection, Study
+from orchestrator.cli.plan_text import summary_lines
 from orchestrator.earlier import earlier_notes
+from orchestrator.findings import findings_of
 from orchestrator.home import Home
 from orchestrator.plan_file import write_plan
+from orchestrator.rule_hash import rule_hash
+from tests.orchestrator.evaluation.dials import dial_mapping
 from tests.orchestrator.quick_study import arm, configurations, finish, quick_study, rule
 
 OTHER_RULE = {**rule(), "confidence": 0.9}
@@ -115,8 +119,81 @@ def test_an_earlier_instance_that_cannot_be_read_is_noted(home: Home, harm: Any)
     assert note in second.verdict().notes
 
 
-@pytest.mark.parametrize("content", ["[]", "3", "{", '{"first_planned_at_s": "long ago"}'])
-def test_a_plan_that_says_no_time_is_passed_over(home: Home, content: str) -> None:
+DAMAGED = ["[]", "{}", "3", "{", '{"study": "quick", "first_planned_at_s": "long ago"}']
+
+
+@pytest.mark.parametrize("content", DAMAGED)
+def test_the_plan_of_another_instance_that_cannot_be_read_is_noted(
+    home: Home, content: str
+) -> None:
     first = planned(home, at_s=1.0)
     Path(first.folder, "plan.json").write_text(content)
-    assert earlier_notes(planned(home, verdict=OTHER_RULE)) == []
+    (note,) = earlier_notes(planned(home, verdict=OTHER_RULE))
+    assert note.startswith(f"the plan.json of another instance, {first.instance}, cannot be read")
+
+
+@pytest.mark.parametrize("content", DAMAGED)
+def test_a_damaged_plan_is_noted_and_kept_when_another_is_written(home: Home, content: str) -> None:
+    study = planned(home)
+    path = study.folder / "plan.json"
+    path.write_text(content)
+    (note,) = earlier_notes(study)
+    assert note.startswith("plan.json cannot be read")
+    assert note in study.verdict().notes
+    assert note in summary_lines(study, study.plan())
+    write_plan(study, study.plan())
+    aside = study.folder / "plan.json.damaged"
+    assert aside.read_text() == content
+    path.write_text("again")
+    write_plan(study, study.plan())
+    assert aside.read_text() == content
+    (note,) = earlier_notes(study)
+    assert note.startswith("plan.json.damaged cannot be read")
+
+
+def test_the_plan_keeps_the_hash_of_the_rule_it_was_made_under(home: Home) -> None:
+    study = planned(home)
+    path = study.folder / "plan.json"
+    told = json.loads(path.read_bytes())
+    assert told["rule_hash"] == rule_hash(study.file)
+    path.write_text(json.dumps({**told, "rule_hash": "0123456789"}))
+    write_plan(study, study.plan())
+    assert json.loads(path.read_bytes())["rule_hash"] == "0123456789"
+    (note,) = earlier_notes(study)
+    assert note.startswith("post hoc: planned under the rule 0123456789, judged by ")
+
+
+def test_presentation_is_no_part_of_the_rule(home: Home) -> None:
+    one = rule_hash(planned(home).file)
+    assert rule_hash(planned(home, verdict={**rule(), "unit": "points of 100"}).file) == one
+    assert rule_hash(planned(home, seeds=[5]).file) == one
+    assert rule_hash(planned(home, verdict=OTHER_RULE).file) != one
+
+
+def asks(margin: float) -> dict[str, Any]:
+    return dial_mapping(
+        questions={
+            "higher": {
+                "kind": "higher",
+                "curve": {"arm": "steep", "path": "zeros"},
+                "than": {"arm": "flat", "path": "zeros"},
+                "margin": margin,
+            }
+        }
+    )
+
+
+def test_another_question_about_the_same_curves_is_post_hoc(home: Home) -> None:
+    def of(margin: float) -> Study:
+        study = Study.load(asks(margin), home=home.root)
+        write_plan(study, study.plan())
+        return study
+
+    first = of(0.1)
+    path = first.folder / "plan.json"
+    path.write_text(json.dumps({**json.loads(path.read_bytes()), "first_planned_at_s": 1.0}))
+    finish(first)
+    second = of(0.01)
+    (note,) = earlier_notes(second)
+    assert note.startswith(f"post hoc: {first.instance} had results under another rule")
+    assert note in findings_of(second, second.plan()).notes

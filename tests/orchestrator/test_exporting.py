@@ -18,7 +18,7 @@ from orchestrator.home import Home
 from orchestrator.plan_file import write_plan
 from telemetry import Emitter, archive_events, spool_path
 from tests.conftest import ROOT
-from tests.orchestrator.quick_study import command, environment, finish, orrery, quick_study
+from tests.orchestrator.quick_study import command, environment, finish, orrery_here, quick_study
 
 
 @pytest.fixture
@@ -102,14 +102,18 @@ def test_a_damaged_archive_is_named_and_no_file_is_left(study: Study, tmp_path: 
             with pytest.raises(UsageError, match=r"Nothing was exported: .*events\.parquet"):
                 export_events(name, home.root, out=tmp_path / "x.parquet", flat=flat)
     assert not [path for path in tmp_path.iterdir() if path.is_file()]
-    ran = orrery("export", damaged.parent.name, "--out", "-", "--home", home.root, cwd=tmp_path)
+    ran = orrery_here(
+        "export", damaged.parent.name, "--out", "-", "--home", home.root, cwd=tmp_path
+    )
     assert ran.returncode == 2, ran.stderr
     assert "Nothing was exported" in ran.stderr
 
 
 def test_the_command_writes_lines_to_standard_output(study: Study, tmp_path: Path) -> None:
     home = str(study.home.root)
-    ran = orrery("export", "quick-study", "--out", "-", "--tier", "2", "--home", home, cwd=tmp_path)
+    ran = orrery_here(
+        "export", "quick-study", "--out", "-", "--tier", "2", "--home", home, cwd=tmp_path
+    )
     assert ran.returncode == 0, ran.stderr
     events = [json.loads(line) for line in ran.stdout.splitlines()]
     assert len(events) == 12
@@ -118,13 +122,13 @@ def test_the_command_writes_lines_to_standard_output(study: Study, tmp_path: Pat
 
 def test_an_export_without_rows_says_what_would_record_some(study: Study, tmp_path: Path) -> None:
     words = ("export", "quick-study", "--home", study.home.root, "--tier", "3", "--out")
-    ran = orrery(*words, "none.parquet", cwd=tmp_path)
+    ran = orrery_here(*words, "none.parquet", cwd=tmp_path)
     assert ran.returncode == 0
     assert re.fullmatch(r"none.parquet: 0 rows of 4 trials, \d+\.\d KiB\n", ran.stdout)
     assert "-s telemetry=adaptive or -s telemetry=research" in ran.stderr
-    told = json.loads(orrery(*words, "other.jsonl", "--json", cwd=tmp_path).stdout)
+    told = json.loads(orrery_here(*words, "other.jsonl", "--json", cwd=tmp_path).stdout)
     assert "telemetry=research" in told["hint"]
-    full = orrery(*words[:-2], "2", "--out", "full.jsonl", "--json", cwd=tmp_path)
+    full = orrery_here(*words[:-2], "2", "--out", "full.jsonl", "--json", cwd=tmp_path)
     assert json.loads(full.stdout)["hint"] is None
     assert full.stderr == ""
 

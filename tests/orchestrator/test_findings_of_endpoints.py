@@ -88,7 +88,7 @@ def test_arms_are_compared_with_a_deterministic_one_by_every_seed(done: Study) -
     assert far.low is not None
     assert far.high is not None
     assert far.low < 0.2 < far.high
-    assert (near.label, near.family, same.family) == ("no effect", 2, 1)
+    assert (near.label, near.family, same.family) == ("no effect", 3, 3)
     assert (same.label, same.control, same.fixed) == ("identical", True, True)
 
 
@@ -253,16 +253,15 @@ def test_a_search_takes_none(home: Home) -> None:
 def test_a_plan_says_how_many_there_are_and_which_give_candidates(home: Home) -> None:
     notes = Study.load(texts_study(seeds=[0, 1, 2]), home=home.root).plan().notes
     assert any(
-        "over 2 primary comparisons, 1 primary of controls, 2 secondary, each family" in note
-        for note in notes
+        "over 3 primary comparisons, 2 secondary, each family by itself" in note for note in notes
     )
     assert any("endpoints on far, near: fewer than 5 seeds in common" in note for note in notes)
     five = Study.load(texts_study(), home=home.root).plan().notes
     assert not any("candidate" in note for note in five)
-    # t(4) at .05 / 4 is 3.495, t(9) 2.685; .01 sqrt(5) / 3.495
+    # t(4) at .05 / 6 is 3.961, t(9) 2.933; .01 sqrt(5) / 3.961
     (power,) = (note for note in five if "standard errors" in note)
-    assert "with 5 seeds a primary interval reaches 3.5 standard errors, with 10 2.7" in power
-    assert "an SD below 0.0064 for ±0.01" in power
+    assert "with 5 seeds a primary interval reaches 4.0 standard errors, with 10 2.9" in power
+    assert "an SD below 0.0056 for ±0.01" in power
     arms = (arm("base"), {**arm("far"), "seeds": [2, 3, 4, 5, 6, 7]})
     unlike = Study.load(texts_study(*arms, endpoints={"kl": KL}), home=home.root).plan().notes
     assert any("on far: only the seeds that both arms have" in note for note in unlike)

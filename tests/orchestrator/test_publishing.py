@@ -44,7 +44,10 @@ def lose_the_store(home: Home) -> None:
 
 
 def content(home: Home) -> dict[tuple[str, str], dict[str, Any]]:
-    """All that the home's MLflow holds of runs, ids aside: by study instance and trial."""
+    """All that the home's MLflow holds of runs, ids aside: by study instance and trial.
+
+    Links in notes hold the ids of runs and the number of their own experiment.
+    """
     with closing(sqlite3.connect(home.root / "mlflow.db")) as connection:
 
         def ask(query: str) -> list[tuple[Any, ...]]:
@@ -57,15 +60,20 @@ def content(home: Home) -> dict[tuple[str, str], dict[str, Any]]:
             run: f"{t['orrery.study_instance']}/{t.get('orrery.trial')}" for run, t in tags.items()
         }
         found: dict[tuple[str, str], dict[str, Any]] = {}
-        for run, title, status, ended, stage, uri in ask(
-            "SELECT run_uuid, name, status, end_time, lifecycle_stage, artifact_uri FROM runs"
+        for run, title, status, ended, stage, uri, experiment in ask(
+            "SELECT run_uuid, name, status, end_time, lifecycle_stage, artifact_uri, experiment_id "
+            "FROM runs"
         ):
+            pages = {f"#/experiments/{experiment}/": "#/experiments/its-own/"}
+            pages |= {f"#/experiments/{experiment}?": "#/experiments/its-own?"}
             place = (tags[run]["orrery.study_instance"], tags[run].get("orrery.trial", ""))
             assert place not in found, "a run was made twice"
             folder = Path(uri.removeprefix("file://"))
             found[place] = {
                 "run": (title, status, ended, stage),
-                "tags": {key: _without_ids(value, name) for key, value in tags[run].items()},
+                "tags": {
+                    key: _without_ids(value, pages | name) for key, value in tags[run].items()
+                },
                 "params": sorted(ask(f"SELECT key, value FROM params WHERE run_uuid = '{run}'")),
                 "rows": sorted(
                     ask(

@@ -34,7 +34,7 @@ from tests.orchestrator.quick_study import (
     driver,
     finish,
     go_on,
-    orrery,
+    orrery_here,
     processes_naming,
     quick_study,
     tickets,
@@ -305,16 +305,16 @@ def test_an_attempt_that_is_not_there_is_refused_with_those_that_are(home: Home)
 def test_the_command_answers_by_exit_code_and_json(home: Home, tmp_path: Path) -> None:
     (identity,) = finish(one_trial(home))
     rewritten(home, identity, {r'("train/m1":)[^,}]+([^\n]*"step":4)': r"\g<1>0.5\2"})
-    parted = orrery("replay", identity[:6], "--json", "--home", home.root, cwd=tmp_path)
+    parted = orrery_here("replay", identity[:6], "--json", "--home", home.root, cwd=tmp_path)
     assert parted.returncode == 1, parted.stderr
     told = json.loads(parted.stdout)
     assert (told["answer"], told["first_parting"]["step"]) == ("parted", 4)
-    assert orrery("replay", "none", "--home", home.root, cwd=tmp_path).returncode == 2
+    assert orrery_here("replay", "none", "--home", home.root, cwd=tmp_path).returncode == 2
 
 
 def test_what_is_kept_outlives_the_next_replay(home: Home, tmp_path: Path) -> None:
     (identity,) = finish(one_trial(home, steps=2))
-    ran = orrery("replay", identity, "--keep", "--json", "--home", home.root, cwd=tmp_path)
+    ran = orrery_here("replay", identity, "--keep", "--json", "--home", home.root, cwd=tmp_path)
     assert ran.returncode == 0, ran.stderr
     kept = Path(json.loads(ran.stdout)["kept"])
     replay_trial(identity, home.root)

@@ -129,7 +129,7 @@ def test_a_plan_says_that_thresholds_will_not_be_calibrated(home: Home) -> None:
 def test_a_plan_says_which_medians_have_no_interval(home: Home) -> None:
     notes = Study.load(series_study("0-5"), home=home.root).plan().notes
     assert any(note.startswith("claims middle: a median has no interval") for note in notes)
-    assert any("it takes 7 of the arm" in note for note in notes)
+    assert any("it takes 8 of the arm" in note for note in notes)
     assert not any(
         "claims middle" in n for n in Study.load(series_study(), home=home.root).plan().notes
     )

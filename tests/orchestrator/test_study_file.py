@@ -176,6 +176,10 @@ WRONG = {
         {"seeds": ["1e3"]},
         "'seeds.0' is '1e3', but should be a whole number; write 1000.",
     ),
+    "a band that is no number": (
+        {"verdict": {**rule(), "bands": [{"at_least": float("nan"), "name": "small"}]}},
+        "'verdict.bands.0.at_least' is nan, but should be a finite number.",
+    ),
     "seeds twice": ({"seeds": [1, 1]}, "seeds must differ, but 1 is given more than once"),
     "no seeds": ({"seeds": []}, "'seeds' is []"),
     "arms twice": (
@@ -250,6 +254,12 @@ def test_several_problems_are_said_at_once(home: Home) -> None:
     message = refusal(quick_study(sedes=1, questoin="?"), home)
     assert "'seeds'" in message
     assert "'question'" in message
+
+
+def test_a_list_is_not_called_short_for_items_that_are_wrong(home: Home) -> None:
+    bands = [{"at_least": float("nan"), "name": "small"}]
+    assert "at least 1" not in refusal(quick_study(verdict={**rule(), "bands": bands}), home)
+    assert "at least 1" in refusal(quick_study(verdict={**rule(), "bands": []}), home)
 
 
 def test_yaml_that_cannot_be_read_is_placed(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from orchestrator.plan_file import write_plan
 from orchestrator.tracing import find_trial, trace_trial
 from telemetry import Emitter, archive_events, spool_path
 from telemetry.dense import DenseRecorder
-from tests.orchestrator.quick_study import arm, finish, go_on, orrery, quick_study, tickets
+from tests.orchestrator.quick_study import arm, finish, go_on, orrery_here, quick_study, tickets
 
 
 @pytest.fixture
@@ -123,7 +123,7 @@ def test_causes_are_read_from_dense_traces_and_the_earliest_are_shown(
     )
     assert (second.rank, second.batches) == (2, 0)
     assert told.to_json()["causes"][0]["first"][0]["what"] == "gradient norm of mlp"
-    shown = orrery("trace", failed, "--json", cwd=home.root.parent, ORRERY_HOME=str(home.root))
+    shown = orrery_here("trace", failed, "--json", cwd=home.root.parent, ORRERY_HOME=str(home.root))
     assert json.loads(shown.stdout)["causes"] == told.to_json()["causes"]
 
 

@@ -39,6 +39,7 @@ from tests.orchestrator.quick_study import (
     finish,
     mlflow_rows,
     orrery,
+    orrery_here,
     quick_study,
     rule,
     run_study,
@@ -280,7 +281,7 @@ def test_a_pipe_gets_lines_until_the_study_is_over_and_the_answer_last(
 def test_once_as_json_is_exactly_one_object_and_unmeasured_is_null(
     half_done: Watcher, tmp_path: Path
 ) -> None:
-    done = orrery("watch", "quick-study", "--once", "--json", cwd=tmp_path)
+    done = orrery_here("watch", "quick-study", "--once", "--json", cwd=tmp_path)
     assert done.returncode == 2  # a study of a mapping has run under no name
     assert "quick-study" in done.stderr
     frame = json.loads(json.dumps(half_done.look().to_json(), allow_nan=False))
@@ -315,7 +316,7 @@ def test_looking_once_prints_one_frame_and_loads_nothing_heavy(home: Home, tmp_p
 
 
 def test_a_study_that_is_not_there_is_refused_with_the_nearest_one(tmp_path: Path) -> None:
-    done = orrery("watch", "lora-sweeps", cwd=tmp_path)
+    done = orrery_here("watch", "lora-sweeps", cwd=tmp_path)
     assert done.returncode == 2
     assert "lora-sweep" in done.stderr
 
