@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
 from typing import TYPE_CHECKING
 
@@ -25,7 +25,7 @@ CALIBRATORS = ("trial_rule", "curves", "alarms", "endpoints", "claims", "effects
 what a reader of its figures must know."""
 STUDIES = 2000
 FRESH = 2
-"""With how many times as many studies the worst cells are drawn again."""
+"""With how many times as many studies the worst cells are drawn again that are in doubt."""
 
 Told = Callable[[str, int, int], None]
 """Called with what is being done, how much of it is done, and of how much."""
@@ -46,6 +46,7 @@ def calibrate(
         CellError: a cell raised, or a process was ended from outside.
     """
     from orchestrator.calibration.layout import layout_hash, layout_notes, read_layout
+    from orchestrator.error_share import answering_parts
     from orchestrator.rule_hash import rule_hash
 
     plan = study.plan()
@@ -77,8 +78,9 @@ def calibrate(
 
     first = run(grid, studies, "first")
     parts = list(dict.fromkeys(cell.part for cell in grid))
-    worst = {part: to_draw_again(part, first) for part in parts}
-    chosen = [cell for cell in grid if cell.name in worst[cell.part]]
+    answering = answering_parts(study.file)
+    worst = {part: to_draw_again(part, first, max(1, len(answering))) for part in parts}
+    chosen = [cell for cell in grid if any(cell.name in one for one in worst[cell.part].values())]
     again = run(chosen, FRESH * studies, "fresh") if chosen else []
     return Calibration(
         study=study.name,
@@ -88,7 +90,7 @@ def calibrate(
         studies=studies,
         seed=seed,
         cells=(*first, *again),
-        parts=tuple(_part(study, part, first, again) for part in parts),
+        parts=tuple(_part(part, part in answering, first, again, worst[part]) for part in parts),
         notes=notes,
     )
 
@@ -100,17 +102,16 @@ def _result(cell: Cell, counts: Counts, draw: str) -> CellResult:
 
 
 def _part(
-    study: Study,
     part: Part,
+    answers: bool,
     first: Sequence[CellResult],
     again: Sequence[CellResult],
+    drawn_again: Mapping[str, frozenset[str]],
 ) -> PartResult:
-    from orchestrator.error_share import answering_parts
-
-    wrong, covered, families = worst_of(part, again)
+    wrong, covered, families = worst_of(part, first, again, drawn_again)
     return PartResult(
         part=part,
-        answers=part in answering_parts(study.file),
+        answers=answers,
         cells=sum(one.part == part and one.effect is None for one in first),
         wrong=wrong,
         covered=covered,

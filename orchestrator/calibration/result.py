@@ -16,7 +16,7 @@ Statistics in Medicine 27): the distances of the bounds from the rates are added
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -26,7 +26,8 @@ MOST_WRONG = 0.05
 MOST_WRONG_BOUND = 0.065
 LEAST_COVERED = 0.93
 WORST = 3
-"""So many of the worst cells, by each kind of rate, are drawn again."""
+"""So many of the worst cells, by each kind of rate that is in doubt, are drawn again."""
+RATES = ("wrong", "covered", "families_covered")
 BOUND_CONFIDENCE = 0.95
 
 
@@ -231,29 +232,49 @@ def may_be(wrong: Rate) -> bool:
 
 
 def worst_of(
-    part: Part, cells: Iterable[CellResult]
+    part: Part,
+    first: Sequence[CellResult],
+    again: Sequence[CellResult],
+    drawn_again: Mapping[str, frozenset[str]],
 ) -> tuple[CellResult | None, CellResult | None, CellResult | None]:
     """The cell with the most false positives, and those with the least coverage of single
-    intervals and of families."""
-    wrong, covered, families = (next(iter(one), None) for one in _ranked(part, cells))
-    return wrong, covered, families
+    intervals and of families: of the fresh draw where a rate was in doubt, else of the first."""
+
+    def worst(rate: str) -> CellResult | None:
+        names = drawn_again[rate]
+        cells = [one for one in again if one.name in names] if names else first
+        return next(iter(_ranked(part, cells, rate)), None)
+
+    return worst("wrong"), worst("covered"), worst("families_covered")
 
 
-def to_draw_again(part: Part, cells: Iterable[CellResult]) -> set[str]:
-    """Names of the worst cells of a part, by any of the rates."""
-    return {one.name for ranked in _ranked(part, cells) for one in ranked[:WORST]}
+def to_draw_again(
+    part: Part, cells: Sequence[CellResult], answering: int = 1
+) -> dict[str, frozenset[str]]:
+    """By rate the names of its worst cells in a part, where the first draw leaves any doubt that
+    the worst passes: its bound lies beyond the limit, of which each of the parts that are
+    `answering` has its share. The worst of many looks worse than it is, so where even that is
+    within the limit there is nothing to draw again."""
+    chosen = {}
+    for rate in RATES:
+        ranked = _ranked(part, cells, rate)
+        doubt = bool(ranked) and _in_doubt(rate, getattr(ranked[0], rate), answering)
+        chosen[rate] = frozenset(one.name for one in ranked[:WORST] if doubt)
+    return chosen
 
 
-def _ranked(part: Part, cells: Iterable[CellResult]) -> list[list[CellResult]]:
-    """The cells that tell a rate, from the worst on: by false positives, and by both coverages."""
+def _in_doubt(name: str, rate: Rate, answering: int) -> bool:
+    if name == "wrong":
+        return rate.high > MOST_WRONG / answering
+    return rate.low < LEAST_COVERED
+
+
+def _ranked(part: Part, cells: Iterable[CellResult], name: str) -> list[CellResult]:
+    """The cells that tell a rate, from the worst on."""
     mine = [one for one in cells if one.part == part and one.effect is None]
-    ranked = []
-    for name, sign in (("wrong", -1.0), ("covered", 1.0), ("families_covered", 1.0)):
-        known = [
-            (sign * rate.rate, i) for i, one in enumerate(mine) if (rate := getattr(one, name))
-        ]
-        ranked.append([mine[i] for _, i in sorted(known)])
-    return ranked
+    sign = -1.0 if name == "wrong" else 1.0
+    known = [(sign * rate.rate, i) for i, one in enumerate(mine) if (rate := getattr(one, name))]
+    return [mine[i] for _, i in sorted(known)]
 
 
 def _json(rate: Rate | None) -> dict[str, float] | None:

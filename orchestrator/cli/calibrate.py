@@ -99,7 +99,7 @@ def _part_lines(part: PartResult) -> Iterator[str]:
     from orchestrator.calibration.words import rate_words
 
     in_answer = "" if part.answers else ", not in the answer"
-    yield f"{part.part}: {part.cells} cells{in_answer}; the worst of those drawn again:"
+    yield f"{part.part}: {part.cells} cells{in_answer}; the worst:"
     rows = {
         "false positives": (part.wrong, "wrong"),
         "coverage": (part.covered, "covered"),
@@ -108,7 +108,8 @@ def _part_lines(part: PartResult) -> Iterator[str]:
     for what, (cell, name) in rows.items():
         if cell is not None:
             yield f"  {what:<22} {rate_words(getattr(cell, name))}"
-            yield from _wrapped(f"in: {cell.name}", 4)
+            again = " (drawn again, in doubt)" if cell.again else ""
+            yield from _wrapped(f"in: {cell.name}{again}", 4)
 
 
 def _power(found: Calibration) -> Iterator[str]:

@@ -6,6 +6,7 @@ import pytest
 
 from orchestrator.calibration.cell import Counts, Part
 from orchestrator.calibration.result import (
+    RATES,
     WORST,
     Calibration,
     CellResult,
@@ -80,10 +81,11 @@ def test_the_worst_cells_are_found_among_those_without_effect() -> None:
         cell("other", "claims", wrong=2000),
     ]
 
-    wrong, covered, families = worst_of("verdict", cells)
+    none = dict.fromkeys(RATES, frozenset[str]())
+    wrong, covered, families = worst_of("verdict", cells, (), none)
 
     assert [one.name for one in (wrong, covered, families) if one] == ["b", "a", "c"]
-    assert worst_of("alarms", cells) == (None, None, None)
+    assert worst_of("alarms", cells, (), none) == (None, None, None)
     assert cells[3].wrong is None
     assert cells[3].power is not None
     assert cells[3].power.rate == 0.4
@@ -91,13 +93,35 @@ def test_the_worst_cells_are_found_among_those_without_effect() -> None:
 
 
 def test_more_than_the_worst_cell_is_drawn_again_since_it_may_not_be_the_worst() -> None:
-    cells = [cell(str(i), wrong=i, intervals=10, covered=10 if i else 9) for i in range(WORST + 8)]
+    cells = [
+        cell(str(i), wrong=90 + i, intervals=2000, covered=1990 if i else 1860)
+        for i in range(WORST + 8)
+    ]
 
     chosen = to_draw_again("verdict", cells)
 
-    assert {str(i) for i in range(8, WORST + 8)} <= chosen  # the most false positives
-    assert "0" in chosen  # the least coverage
-    assert len(chosen) < len(cells)
+    assert chosen["wrong"] == {str(i) for i in range(8, WORST + 8)}
+    assert "0" in chosen["covered"]
+    assert len(chosen["covered"]) == WORST
+    assert not chosen["families_covered"]  # none gives sets of intervals
+
+
+def test_a_rate_whose_worst_cell_is_within_the_limit_is_not_drawn_again() -> None:
+    cells = [cell("a", wrong=60), cell("b", wrong=5)]
+
+    assert not to_draw_again("verdict", cells)["wrong"]  # 3.0 %, bound 3.8
+    assert to_draw_again("verdict", cells, answering=2)["wrong"] == {"a", "b"}  # its share is 2.5
+
+
+def test_where_a_rate_was_in_doubt_its_fresh_figures_decide_and_elsewhere_the_first() -> None:
+    first = [cell("a", wrong=100, intervals=2000, covered=1950), cell("b", wrong=1)]
+    again = [cell("a", wrong=80, intervals=2000, covered=1999)]
+    drawn_again = {**dict.fromkeys(RATES, frozenset[str]()), "wrong": frozenset({"a"})}
+
+    wrong, covered, _ = worst_of("verdict", first, again, drawn_again)
+
+    assert wrong is again[0]
+    assert covered is first[0]
 
 
 def test_bounds_of_coverage_count_studies_not_intervals() -> None:
