@@ -122,13 +122,10 @@ def _say_what_is_missing(study: Study, made: Plan, written: StudyReport) -> None
 def _print(written: StudyReport) -> None:
     from rich.console import Console
 
-    from orchestrator.report.terminal import render_findings, render_verdict
+    from orchestrator.report.terminal import render_answer
 
     out = Console(highlight=False)
-    if written.verdict is not None:
-        out.print(render_verdict(written.verdict, written.findings))
-    else:
-        out.print(render_findings(written.findings))
+    out.print(render_answer(written.verdict, written.findings))
     for path in written.files:
         if path.suffix in (".html", ".md", ".csv", ".png"):
             typer.echo(str(path))

@@ -144,13 +144,11 @@ def _print(result: RunReport, console: Any) -> None:
     from orchestrator.cli.points_text import left_lines, points_lines
     from orchestrator.progress import duration
     from orchestrator.publishing import place_of, reproduce_command
-    from orchestrator.report.terminal import render_findings, render_verdict
+    from orchestrator.report.terminal import render_answer
 
     plan, out = result.plan, Console(highlight=False)
-    if result.verdict is not None:
-        out.print(render_verdict(result.verdict, result.report.findings))
-    elif result.report.findings:
-        out.print(render_findings(result.report.findings))
+    if result.verdict is not None or result.report.findings:
+        out.print(render_answer(result.verdict, result.report.findings))
     for problem in result.report.problems:
         console.print(f"note: {problem}", markup=False)
     if result.telemetry_left:

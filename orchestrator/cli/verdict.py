@@ -73,21 +73,13 @@ def verdict(
     if as_json:
         print_json({**found.to_json(), "files": [str(path) for path in files]})
         return
-    _print(found)
-    for path in files:
-        typer.echo(str(path))
-
-
-def _print(found: OutsideVerdict) -> None:
     from rich.console import Console
 
-    from orchestrator.report.terminal import render_findings, render_verdict
+    from orchestrator.report.terminal import render_answer
 
-    out = Console(highlight=False)
-    if found.verdict is not None:
-        out.print(render_verdict(found.verdict, found.findings))
-    else:
-        out.print(render_findings(found.findings))
+    Console(highlight=False).print(render_answer(found.verdict, found.findings))
+    for path in files:
+        typer.echo(str(path))
 
 
 def _written(found: OutsideVerdict, out: Path | None) -> list[Path]:

@@ -4,7 +4,7 @@ Importing this loads no matplotlib and no rich; writing and rendering do.
 """
 
 from orchestrator.report.info import StudyInfo
-from orchestrator.report.terminal import render_findings, render_verdict
+from orchestrator.report.terminal import render_answer, render_findings, render_verdict
 from orchestrator.report.write import (
     Report,
     interactive_page,
@@ -16,6 +16,7 @@ __all__ = [
     "Report",
     "StudyInfo",
     "interactive_page",
+    "render_answer",
     "render_findings",
     "render_verdict",
     "write_findings_report",

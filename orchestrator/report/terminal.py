@@ -21,6 +21,11 @@ if TYPE_CHECKING:
 STYLES = {"gain": "green", "harm": "red", "broken": "red", "none": "dim", "unsure": "yellow"}
 
 
+def render_answer(verdict: Verdict | None, findings: Findings) -> Group:
+    """The verdict with what was found beside it, or the findings of a study without a rule."""
+    return render_findings(findings) if verdict is None else render_verdict(verdict, findings)
+
+
 def render_verdict(verdict: Verdict, findings: Findings | None = None) -> Group:
     """Something to give to `rich.console.Console.print`; wraps rather than cuts what is long.
 

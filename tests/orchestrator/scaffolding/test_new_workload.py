@@ -23,6 +23,12 @@ from workloads.contract import Workload
 from workloads.testing import WorkloadContract
 
 PAGE = ROOT / "docs" / "own-workload.md"
+NOT_FOR_IT = {
+    "the workload reports nothing on its way",
+    "the workload names no configuration for several ranks",
+    "no accelerator was used",
+}
+"""What the contract leaves out for the page's workload; all else of it must run."""
 
 
 @pytest.fixture
@@ -162,14 +168,14 @@ def test_the_page_s_workload_is_short_and_keeps_the_contract(
     monkeypatch.setattr("workloads.testing.in_fresh_process", here)
     suite.setup_class()
     try:
-        passed = 0
-        for name in (name for name in dir(suite) if name.startswith("test_")):
+        skipped, names = set(), [name for name in dir(suite) if name.startswith("test_")]
+        for name in names:
             try:
                 getattr(suite(), name)()
-                passed += 1
-            except pytest.skip.Exception:
-                pass
-        assert passed >= 14
+            except pytest.skip.Exception as skip:
+                skipped.add(str(skip))
+        assert len(names) >= 14
+        assert skipped <= NOT_FOR_IT
     finally:
         suite.teardown_class()
 
